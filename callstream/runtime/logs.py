@@ -6,6 +6,8 @@ from typing import Literal
 
 import structlog
 
+Logger = structlog.typing.FilteringBoundLogger
+
 
 def configure_logging(level: Literal["debug", "info", "warning", "error"], style: Literal["console", "json"]) -> None:
     """Send everything through structlog to stderr; libraries speak from warnings upwards."""
@@ -37,6 +39,6 @@ def configure_logging(level: Literal["debug", "info", "warning", "error"], style
     logging.basicConfig(handlers=[handler], level=max(threshold, logging.WARNING), force=True)
 
 
-def get_logger() -> structlog.typing.FilteringBoundLogger:
-    logger: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+def get_logger() -> Logger:
+    logger: Logger = structlog.get_logger()
     return logger

@@ -4,8 +4,8 @@ from datetime import timedelta
 from functools import cached_property
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from callstream.contract.topics import Topics
 
@@ -25,6 +25,13 @@ def _seconds(value: object) -> object:
 
 Seconds = Annotated[timedelta, BeforeValidator(_seconds), Field(ge=timedelta(0), le=timedelta(days=1))]
 PositiveSeconds = Annotated[timedelta, BeforeValidator(_seconds), Field(gt=timedelta(0), le=timedelta(days=1))]
+
+
+def _parts(value: object) -> object:
+    return tuple(part for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+Schedule = Annotated[tuple[Seconds, ...], NoDecode, BeforeValidator(_parts)]
 
 
 class Group(BaseModel):
@@ -87,6 +94,10 @@ class Callbacks(Group):
     in_flight: PositiveInt = Field(500, description="Callbacks under way in one process")
     deadline: PositiveSeconds = Field(
         timedelta(seconds=15), description="Seconds for one attempt: name, connection, TLS and answer"
+    )
+    schedule: Schedule = Field(
+        (timedelta(seconds=0.5), timedelta(seconds=2), timedelta(seconds=5)),
+        description="Seconds to wait after each failed attempt, comma-separated; then a dead letter",
     )
     drain: Seconds = Field(timedelta(seconds=20), description="Seconds that a stop waits for work under way")
 

@@ -1,0 +1,53 @@
+"""One attempt to deliver a callback: an HTTP POST, and its outcome as a value."""
+
+import asyncio
+from collections.abc import Mapping
+from datetime import timedelta
+
+import httpx
+
+from stream_app.outcome import Delivered, Failed, Outcome, Refused, Unreachable
+
+_READ = 64 * 1024  # bytes of an answer read, so that its connection can serve again; the rest is not waited for
+_GONE = 410
+
+
+class HttpDelivery:
+    """POSTs over `transport`; every foreign error becomes an outcome here."""
+
+    def __init__(self, transport: httpx.AsyncBaseTransport, deadline: timedelta) -> None:
+        self._transport = transport
+        self._deadline = deadline.total_seconds()
+
+    async def attempt(self, url: str, body: bytes, headers: Mapping[str, str]) -> Outcome:
+        """Return the outcome within the deadline, which spans name look-up, connection, TLS and answer."""
+        status: int | None = None
+        try:
+            async with asyncio.timeout(self._deadline):
+                # Straight to the transport: an httpx.AsyncClient costs as much again as the whole exchange.
+                request = httpx.Request("POST", url, content=body, headers=headers)
+                response = await self._transport.handle_async_request(request)
+                status = response.status_code
+                await _read_some(response)
+        except TimeoutError:
+            return _answered(status) if status else Unreachable(f"no answer within {self._deadline:g} s")
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
+            return _answered(status) if status else Unreachable(f"{type(error).__name__}: {error}")
+        return _answered(status)
+
+
+async def _read_some(response: httpx.Response) -> None:
+    left = _READ
+    try:
+        async for chunk in response.aiter_raw():
+            left -= len(chunk)
+            if left <= 0:
+                return
+    finally:
+        await response.aclose()
+
+
+def _answered(status: int) -> Outcome:
+    if httpx.codes.is_success(status):
+        return Delivered(status)
+    return Refused() if status == _GONE else Failed(status)

@@ -1,0 +1,171 @@
+"""Faust, and what we put around it so that it loses nothing (docs/decisions/0001-window-instead-of-fausts-acks.md).
+
+Streams are read with `noack()`. What is committed comes from the workload's windows alone: Faust's own bookkeeping
+acknowledges records out of order, after errors, and when it skips what an earlier generation had fetched.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any, cast
+
+import faust
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+from faust.exceptions import ProducerSendError
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP, ConsumerT, TransportT
+
+from callstream.contract.records import OutgoingRecord, Record, TopicPartition
+from callstream.runtime.settings import Settings
+from stream_app.output import ProduceError, RecordTooLargeError
+from stream_app.workload import Workload
+
+_DATA_FETCH = 2**20  # bytes a partition and fetch; a larger record still comes, alone
+# A rebalance stops every partition of the group. Work under way gets this long to end, in seconds, before it is given
+# up to be done again by the partition's next owner.
+_REBALANCE_DRAIN = 1.0
+_NEVER = timedelta(days=365).total_seconds()
+
+
+class _Consumer(driver.Consumer):
+    app: "KafkaApp"
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._released = asyncio.Event()
+
+    def _filter_committable_offsets(self, tps: Iterable[TP]) -> dict[TP, int]:  # noqa: ARG002 - the windows know
+        positions = ((TP(*partition), offset) for partition, offset in self.app.workload.positions().items())
+        return {tp: offset for tp, offset in positions if self._should_commit(tp, offset)}
+
+    async def _wait_next_records(self, timeout: float) -> Any:  # noqa: ASYNC109 - Faust's own signature
+        # Left alone, Faust sleeps for a second when every partition is held, and while it waits for the others it
+        # does not notice that one was released.
+        if self.flow_active and not self._get_active_partitions():
+            self._released.clear()
+            await self.wait(self._released.wait(), timeout=timeout)
+        return await super()._wait_next_records(min(timeout, 0.1) if self._buffered_partitions else timeout)
+
+    # `on_buffer_full` and not `pause_partitions`: a pause silently drops what was polled and not yet delivered.
+
+    def hold(self, partition: TopicPartition) -> None:
+        self.on_buffer_full(TP(*partition))
+
+    def release(self, partition: TopicPartition) -> None:
+        self.on_buffer_drop(TP(*partition))
+        self._released.set()
+
+
+class _Transport(driver.Transport):
+    Consumer = _Consumer
+
+
+class KafkaApp(faust.App):
+    """A Faust app that reads the raw records of some topics into a workload, and produces records.
+
+    `assigned` is set when the group has given this member its partitions.
+    """
+
+    workload: Workload
+
+    def __init__(self, settings: Settings, group: str, drain: timedelta) -> None:
+        kafka = settings.kafka
+        super().__init__(
+            f"{settings.topics.prefix}callstream-{group}",
+            broker=[f"kafka://{server}" for server in kafka.bootstrap.split(",")],
+            broker_client_id=f"callstream-{group}",
+            broker_session_timeout=kafka.session_timeout.total_seconds(),
+            broker_heartbeat_interval=kafka.session_timeout.total_seconds() / 4,
+            broker_request_timeout=max(kafka.request_timeout, kafka.session_timeout * 2).total_seconds(),
+            # An idle member is not a dead one; with a bound, an idle standby is evicted for good.
+            broker_max_poll_interval=3e7,
+            broker_max_poll_records=500,
+            broker_commit_interval=1.0,
+            broker_commit_livelock_soft_timeout=_NEVER,
+            stream_processing_timeout=_NEVER,
+            stream_wait_empty=False,
+            consumer_auto_offset_reset="earliest",
+            consumer_max_fetch_size=_DATA_FETCH,
+            producer_acks=-1,
+            producer_linger=0,
+            producer_max_request_size=2 * settings.topics.max_message_bytes,
+            producer_request_timeout=kafka.request_timeout.total_seconds(),
+            topic_allow_declare=False,
+            topic_disable_leader=True,
+            web_enabled=False,
+            store="memory://",
+        )
+        self.drain_seconds = drain.total_seconds()
+        self.assigned = asyncio.Event()
+        self.on_partitions_revoked.connect(cast("Any", self._on_revoked))
+        self.on_partitions_assigned.connect(self._on_assigned)
+
+    def read(self, topics: list[str], workload: Workload) -> None:
+        """Read these topics into `workload`, and commit what it says."""
+        self.workload = workload
+        source = self.topic(
+            *topics,
+            key_type=bytes,
+            value_type=bytes,
+            key_serializer="raw",
+            value_serializer="raw",
+            allow_empty=True,
+        )
+
+        async def admit(stream: Any) -> None:
+            async for event in stream.noack().events():
+                self.workload.admit(_record(event.message))
+
+        self.agent(source, name="admit")(admit)
+
+    async def produce(self, record: OutgoingRecord) -> None:
+        """Produce a record; return when the broker has acknowledged it.
+
+        Raises:
+            RecordTooLargeError: the record is larger than the topic allows.
+            ProduceError: the broker did not take it within the request timeout.
+        """
+        try:
+            sent = await self.producer.send(
+                record.topic, record.key, record.value, partition=None, timestamp=None, headers=list(record.headers)
+            )
+            await sent
+        except (ProducerSendError, KafkaError) as error:
+            cause = error.__cause__ if isinstance(error, ProducerSendError) else error
+            if isinstance(cause, MessageSizeTooLargeError):
+                raise RecordTooLargeError(str(cause)) from error
+            raise ProduceError(repr(cause)) from error
+
+    def hold(self, partition: TopicPartition) -> None:
+        cast("_Consumer", self.consumer).hold(partition)
+
+    def release(self, partition: TopicPartition) -> None:
+        cast("_Consumer", self.consumer).release(partition)
+
+    def _new_transport(self) -> TransportT:
+        return _Transport(self.conf.broker_consumer, self)
+
+    async def _consumer_wait_empty(self, consumer: ConsumerT, logger: Any) -> None:  # noqa: ARG002 - Faust's signature
+        await self.workload.drain(self.drain_seconds if self.should_stop else _REBALANCE_DRAIN)
+        await consumer.commit()
+
+    async def _on_revoked(self, _app: Any, revoked: Any, **_: Any) -> None:
+        self.workload.revoke(TopicPartition(*tp) for tp in revoked)
+        self.workload.resume()
+
+    async def _on_assigned(self, *_: Any, **__: Any) -> None:
+        self.assigned.set()
+
+    def _create_directories(self) -> None:
+        """No tables, so no files."""
+
+
+def _record(message: Any) -> Record:
+    return Record(
+        TopicPartition(message.topic, message.partition),
+        message.offset,
+        message.key,
+        message.value,
+        tuple(message.headers or ()),
+        message.timestamp,
+    )

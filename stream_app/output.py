@@ -1,0 +1,63 @@
+"""What the agents write: records that get through a passing trouble of the broker, and dead letters."""
+
+from typing import Protocol
+
+import stamina
+
+from callstream.contract.dead_letters import Reason, dead_letter
+from callstream.contract.records import OutgoingRecord, Record
+from callstream.runtime.logs import get_logger
+
+log = get_logger()
+_ATTEMPTS = 5
+
+
+class ProduceError(Exception):
+    """The broker did not take a record."""
+
+
+class RecordTooLargeError(Exception):
+    """A record is larger than its topic allows; trying again cannot help."""
+
+
+class Producer(Protocol):
+    async def produce(self, record: OutgoingRecord) -> None:
+        """Return when the broker has acknowledged `record`; raise ProduceError or RecordTooLargeError otherwise."""
+
+
+class Output:
+    """Writes records durably.
+
+    When the broker does not come back within several attempts, ProduceError reaches the workload, which ends the
+    process with its records unfinished: they are read again.
+    """
+
+    def __init__(self, producer: Producer) -> None:
+        self._producer = producer
+
+    async def write(self, record: OutgoingRecord) -> None:
+        try:
+            await self._producer.produce(record)
+        except ProduceError as error:
+            log.warning("record.refused", topic=record.topic, error=str(error))
+            await self._write_again(record)
+
+    async def dead_letter(self, record: Record, topic: str, reason: Reason, error: str) -> None:
+        """Put `record` aside with the reason; when even this topic finds it too large, without its value."""
+        name, partition = record.partition
+        log.warning(
+            "record.dead-lettered",
+            reason=reason,
+            error=error,
+            origin=f"{name}/{partition}@{record.offset}",
+            topic=topic,
+        )
+        letter = dead_letter(record, topic, reason, error)
+        try:
+            await self.write(letter)
+        except RecordTooLargeError:
+            await self.write(letter._replace(value=None))
+
+    @stamina.retry(on=ProduceError, attempts=_ATTEMPTS, timeout=None)
+    async def _write_again(self, record: OutgoingRecord) -> None:
+        await self._producer.produce(record)

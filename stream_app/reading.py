@@ -1,0 +1,38 @@
+"""Reads a record's value as a message, or says why it cannot be read."""
+
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from callstream.contract.dead_letters import Reason
+from callstream.contract.records import Record
+
+MessageT = TypeVar("MessageT", bound=BaseModel)
+_SHOWN = 5  # validation errors named in a dead letter
+
+
+class UnreadableError(Exception):
+    """A record cannot be read; `reason` is for machines, the text for people."""
+
+    def __init__(self, reason: Reason, text: str) -> None:
+        super().__init__(text)
+        self.reason = reason
+
+
+def read(record: Record, model: type[MessageT], limit: int) -> MessageT:
+    """Return the message in `record`, whose value may have `limit` bytes.
+
+    Raises:
+        UnreadableError: there is no value, it is too large, or it is not what `model` describes.
+    """
+    if record.value is None:
+        raise UnreadableError(Reason.UNREADABLE, "the record has no value")
+    if len(record.value) > limit:
+        raise UnreadableError(Reason.TOO_LARGE, f"the value has {len(record.value)} bytes; {limit} are allowed")
+    try:
+        return model.model_validate_json(record.value)
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_context=False, include_input=False)
+        shown = [f"{'.'.join(map(str, detail['loc'])) or 'value'}: {detail['msg']}" for detail in details[:_SHOWN]]
+        more = [f"and {len(details) - _SHOWN} more"] if len(details) > _SHOWN else []
+        raise UnreadableError(Reason.UNREADABLE, "; ".join(shown + more)) from error

@@ -1,0 +1,76 @@
+"""Runs a Faust app as a process: wait for its topics, start, say so, drain on SIGTERM or Ctrl-C."""
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable
+
+import uvloop
+
+from callstream.runtime.kafka import await_topics
+from callstream.runtime.logs import Logger, get_logger
+from callstream.runtime.settings import Settings
+from stream_app.kafka_app import KafkaApp
+
+_STOP_MARGIN = 10.0  # seconds beyond the drain in which Faust's own services must end
+
+
+class Ending:
+    """When and why the process ends: a signal, or the first failure that only a restart can mend."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+        self.failure: BaseException | None = None
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self._event.set)
+
+    def fail(self, error: BaseException) -> None:
+        self.failure = self.failure or error
+        self._event.set()
+
+    async def wait(self) -> None:
+        await self._event.wait()
+
+
+def run_loop(main: Callable[[], Awaitable[int]]) -> int:
+    """Run a process' main coroutine on uvloop and return its exit code."""
+    # A policy and not a loop factory: Faust's consumer makes a loop of its own, in its own thread.
+    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+    return asyncio.run(_awaited(main()))
+
+
+async def _awaited(main: Awaitable[int]) -> int:
+    return await main
+
+
+async def serve(app: KafkaApp, ending: Ending, name: str, settings: Settings, topics: list[str]) -> int:
+    """Run `app` until `ending`; return 0 after a signal, 1 after a failure."""
+    say = get_logger().bind(process=name)
+    living = asyncio.create_task(_live(app, say, settings, topics))
+    over = asyncio.create_task(ending.wait())
+    await asyncio.wait({living, over}, return_when=asyncio.FIRST_COMPLETED)
+    failure = ending.failure or (living.exception() if living.done() else None) or app.crash_reason
+    if failure is not None:
+        say.error("process.failed", error=repr(failure), exc_info=failure)
+    say.info("process.stopping", under_way=app.workload.running)
+    for task in (living, over):
+        task.cancel()
+    if app.started:
+        await _stop(app, say)
+    say.info("process.stopped")
+    return 0 if failure is None else 1
+
+
+async def _live(app: KafkaApp, say: Logger, settings: Settings, topics: list[str]) -> None:
+    await await_topics(settings, topics)
+    await app.start()
+    await app.assigned.wait()
+    say.info("process.ready", partitions=len(app.consumer.assignment()))
+    await app.wait_until_stopped()
+
+
+async def _stop(app: KafkaApp, say: Logger) -> None:
+    try:
+        async with asyncio.timeout(app.drain_seconds + _STOP_MARGIN):
+            await app.stop()
+    except TimeoutError:
+        say.warning("process.cut-short", under_way=app.workload.running)

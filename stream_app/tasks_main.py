@@ -1,0 +1,38 @@
+"""The composition root of `callstream tasks`."""
+
+import sys
+
+from callstream.runtime.http import open_client
+
+from callstream.runtime.settings import Settings
+from callstream.tasks import TaskContext, load_tasks
+from stream_app.kafka_app import KafkaApp
+from stream_app.output import Output
+from stream_app.service import Ending, run_loop, serve
+from stream_app.task_agent import TaskAgent
+from stream_app.workload import Workload
+
+
+def run(settings: Settings) -> None:
+    """Process requests until SIGTERM or Ctrl-C.
+
+    Raises:
+        RegistryError: the installed task types do not fit together.
+    """
+    tasks = load_tasks()
+
+    async def compose() -> int:
+        ending = Ending()
+        app = KafkaApp(settings, "tasks", settings.tasks.drain)
+        async with open_client(settings.tasks.in_flight) as http:
+            context = TaskContext(http, settings.tasks.fetch_limit)
+            agent = TaskAgent(settings, tasks, context, Output(app))
+            limits = settings.tasks
+            workload = Workload(
+                agent.process, span=limits.window, in_flight=limits.in_flight, flow=app, fail=ending.fail
+            )
+            app.read(agent.sources, workload)
+            topics = [*agent.sources, settings.topic_names.results, *settings.topic_names.dead_letters]
+            return await serve(app, ending, "tasks", settings, topics)
+
+    sys.exit(run_loop(compose))

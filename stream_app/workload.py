@@ -1,0 +1,154 @@
+"""The workload of a process: the windows of its partitions, and the work under way in them.
+
+Pure asyncio. Whoever reads records admits them here, commits `positions()`, and revokes what it loses.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
+from typing import Protocol
+
+from callstream.contract.records import Record, TopicPartition
+from stream_app.window import Slot, Window
+
+
+class Flow(Protocol):
+    """How the reader is told to read less of a partition, and to go on."""
+
+    def hold(self, partition: TopicPartition) -> None: ...
+
+    def release(self, partition: TopicPartition) -> None: ...
+
+
+class _Partition:
+    """A partition's window, the records read that found no room in it, and the work under way."""
+
+    __slots__ = ("last", "name", "running", "waiting", "window")
+
+    def __init__(self, name: TopicPartition, span: int) -> None:
+        self.name = name
+        self.window = Window(span)
+        self.waiting: deque[Record] = deque()
+        self.running: set[asyncio.Task[None]] = set()
+        self.last = -1
+
+
+class Workload:
+    """Processes records, each in a task of its own, at most `in_flight` at once and `span` a partition.
+
+    `process` must not raise for anything that a record can bring; if it does, its record stays unfinished and `fail`
+    is told, which is to end the process: what is not finished is read again.
+    """
+
+    def __init__(
+        self,
+        process: Callable[[Record], Awaitable[None]],
+        *,
+        span: int,
+        in_flight: int,
+        flow: Flow,
+        fail: Callable[[BaseException], None],
+    ) -> None:
+        self._process = process
+        self._span = span
+        self._in_flight = in_flight
+        self._flow = flow
+        self._fail = fail
+        self._partitions: dict[TopicPartition, _Partition] = {}
+        self._queue: deque[_Partition] = deque()  # those with waiting records, served in turn
+        self._running = 0
+        self._open = True
+
+    @property
+    def running(self) -> int:
+        """How many records are under way."""
+        return self._running
+
+    def admit(self, record: Record) -> None:
+        """Begin a record, or keep it until there is room; one that was admitted before is left alone.
+
+        A reader that seeks back may bring records a second time while their first reading is under way.
+        """
+        partition = self._partitions.get(record.partition)
+        if partition is None:
+            partition = self._partitions[record.partition] = _Partition(record.partition, self._span)
+        if record.offset <= partition.last:
+            return
+        partition.last = record.offset
+        if partition.waiting or not self._room(partition):
+            if not partition.waiting:
+                self._queue.append(partition)
+            partition.waiting.append(record)
+            self._flow.hold(partition.name)
+        else:
+            self._begin(partition, record)
+
+    def positions(self) -> dict[TopicPartition, int]:
+        """Return the offset to commit of every partition that has one."""
+        found = ((name, partition.window.position) for name, partition in self._partitions.items())
+        return {name: position for name, position in found if position is not None}
+
+    def revoke(self, partitions: Iterable[TopicPartition]) -> None:
+        """Forget these partitions; work under way in them is cancelled and whatever it still does has no say."""
+        for name in partitions:
+            partition = self._partitions.pop(name, None)
+            if partition is None:
+                continue
+            if partition.waiting:
+                self._queue.remove(partition)
+                partition.waiting.clear()
+            for task in tuple(partition.running):
+                task.cancel()
+
+    async def drain(self, seconds: float) -> bool:
+        """Begin nothing more and wait for the work under way; return whether all of it ended in time."""
+        self._open = False
+        tasks = {task for partition in self._partitions.values() for task in partition.running}
+        if not tasks:
+            return True
+        _, pending = await asyncio.wait(tasks, timeout=seconds)
+        return not pending
+
+    def resume(self) -> None:
+        """Begin records again, after a drain."""
+        self._open = True
+        self._begin_waiting()
+
+    def _room(self, partition: _Partition) -> bool:
+        return self._open and self._running < self._in_flight and not partition.window.full
+
+    def _begin(self, partition: _Partition, record: Record) -> None:
+        slot = partition.window.begin(record.offset)
+        task = asyncio.ensure_future(self._process(record))
+        partition.running.add(task)
+        self._running += 1
+        task.add_done_callback(partial(self._ended, partition, slot))
+
+    def _ended(self, partition: _Partition, slot: Slot, task: asyncio.Task[None]) -> None:
+        partition.running.discard(task)
+        self._running -= 1
+        if self._partitions.get(partition.name) is partition:  # or else it was revoked meanwhile
+            error = asyncio.CancelledError() if task.cancelled() else task.exception()
+            if error is None:
+                partition.window.finish(slot)
+            else:
+                self._fail(error)
+        elif not task.cancelled():
+            task.exception()  # seen; the partition's next owner reads the record again
+        self._begin_waiting()
+
+    def _begin_waiting(self) -> None:
+        """Give free room to the partitions in turn, a record each."""
+        full = []
+        while self._queue and self._open and self._running < self._in_flight:
+            partition = self._queue.popleft()
+            if partition.window.full:
+                full.append(partition)
+                continue
+            self._begin(partition, partition.waiting.popleft())
+            if partition.waiting:
+                self._queue.append(partition)
+            else:
+                self._flow.release(partition.name)
+        self._queue.extend(full)

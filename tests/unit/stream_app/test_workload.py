@@ -1,0 +1,204 @@
+"""For any order of completions, failures and revocations: nothing unfinished is committed, all that finished is."""
+
+import asyncio
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+
+from callstream.contract.records import Record, TopicPartition
+from stream_app.workload import Workload
+
+SPAN, IN_FLIGHT = 3, 5
+PARTITIONS = [TopicPartition("requests", number) for number in range(3)]
+
+
+def record(partition: TopicPartition, offset: int) -> Record:
+    return Record(partition, offset, None, b"", (), 0.0)
+
+
+class Reader:
+    """Stands for Kafka: what was committed, and which partitions are held."""
+
+    def __init__(self) -> None:
+        self.held: set[TopicPartition] = set()
+
+    def hold(self, partition: TopicPartition) -> None:
+        self.held.add(partition)
+
+    def release(self, partition: TopicPartition) -> None:
+        self.held.discard(partition)
+
+
+class WorkloadMachine(RuleBasedStateMachine):
+    """Plays Kafka against a workload: reads, completes in any order, rebalances, seeks back, commits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.new_event_loop()
+        self.reader = Reader()
+        self.failures: list[BaseException] = []
+        self.under_way: list[tuple[Record, asyncio.Future[None]]] = []
+        self.finished: set[tuple[TopicPartition, int]] = set()
+        self.committed = dict.fromkeys(PARTITIONS, 0)
+        self.read = dict.fromkeys(PARTITIONS, 0)
+        self.workload = Workload(
+            self.process, span=SPAN, in_flight=IN_FLIGHT, flow=self.reader, fail=self.failures.append
+        )
+
+    async def process(self, work: Record) -> None:
+        outcome: asyncio.Future[None] = self.loop.create_future()
+        self.under_way.append((work, outcome))
+        await outcome
+        self.finished.add((work.partition, work.offset))
+
+    def settle(self) -> None:
+        """Let everything that can run do so."""
+        for _ in range(10):
+            self.loop.run_until_complete(asyncio.sleep(0))
+        self.under_way = [(work, outcome) for work, outcome in self.under_way if not outcome.done()]
+
+    @rule(partition=st.sampled_from(PARTITIONS), count=st.integers(1, 8))
+    def read_on(self, partition: TopicPartition, count: int) -> None:
+        async def admit() -> None:
+            for _ in range(count):
+                self.workload.admit(record(partition, self.read[partition]))
+                self.read[partition] += 1
+
+        self.loop.run_until_complete(admit())
+        self.settle()
+
+    @rule(data=st.data())
+    def complete(self, data: st.DataObject) -> None:
+        if self.under_way:
+            _, outcome = data.draw(st.sampled_from(self.under_way))
+            outcome.set_result(None)
+            self.settle()
+
+    @rule()
+    def commit(self) -> None:
+        for partition, position in self.workload.positions().items():
+            assert position >= self.committed[partition]
+            self.committed[partition] = position
+
+    @rule(partition=st.sampled_from(PARTITIONS), late=st.booleans())
+    def revoke(self, partition: TopicPartition, late: bool) -> None:  # noqa: FBT001 - drawn
+        """Take a partition away and give it back: it is read again from what was committed."""
+        if late:  # a completion that races with the revocation must have no say
+            for work, outcome in self.under_way:
+                if work.partition == partition and not outcome.done():
+                    outcome.set_result(None)
+
+        async def revoke() -> None:
+            self.workload.revoke([partition])
+
+        self.loop.run_until_complete(revoke())
+        self.reader.held.discard(partition)
+        self.read[partition] = self.committed[partition]
+        self.settle()
+
+    @rule(partition=st.sampled_from(PARTITIONS))
+    def seek_back(self, partition: TopicPartition) -> None:
+        """Deliver again what was not committed, as Faust does after a pause of its flow."""
+
+        async def admit() -> None:
+            for offset in range(self.committed[partition], self.read[partition]):
+                self.workload.admit(record(partition, offset))
+
+        self.loop.run_until_complete(admit())
+        self.settle()
+
+    @rule()
+    def drain_and_resume(self) -> None:
+        async def pause() -> None:
+            await self.workload.drain(0)
+            self.workload.resume()
+
+        self.loop.run_until_complete(pause())
+        self.settle()
+
+    @invariant()
+    def nothing_unfinished_is_committed(self) -> None:
+        for partition, position in self.workload.positions().items():
+            unfinished = {offset for offset in range(position) if (partition, offset) not in self.finished}
+            assert not unfinished
+
+    @invariant()
+    def in_flight_is_bounded(self) -> None:
+        assert self.workload.running <= IN_FLIGHT
+        for partition in PARTITIONS:
+            begun = [work.offset for work, _ in self.under_way if work.partition == partition]
+            assert not begun or max(begun) - min(begun) < SPAN
+
+    @invariant()
+    def no_record_is_under_way_twice(self) -> None:
+        places = [(work.partition, work.offset) for work, _ in self.under_way]
+        assert len(places) == len(set(places))
+
+    def teardown(self) -> None:
+        while self.under_way:
+            for _, outcome in self.under_way:
+                outcome.set_result(None)
+            self.settle()
+        # Everything that was read is finished in the end, and what is to be committed says so.
+        for partition, position in self.workload.positions().items():
+            assert position == self.read[partition]
+        assert not self.reader.held
+        assert not self.failures
+        self.loop.close()
+
+
+def test_any_order_of_reads_completions_and_revocations() -> None:
+    run_state_machine_as_test(WorkloadMachine, settings=settings(max_examples=200, stateful_step_count=40, deadline=None))  # type: ignore[no-untyped-call]
+
+
+async def test_a_failure_ends_the_process_and_its_record_stays_unfinished() -> None:
+    failures: list[BaseException] = []
+
+    async def fail(_: Record) -> None:
+        raise RuntimeError("the broker took neither result nor dead letter")
+
+    workload = Workload(fail, span=SPAN, in_flight=IN_FLIGHT, flow=Reader(), fail=failures.append)
+    workload.admit(record(PARTITIONS[0], 4))
+    await workload.drain(1)
+    assert [type(failure) for failure in failures] == [RuntimeError]
+    assert workload.positions() == {PARTITIONS[0]: 4}
+
+
+async def test_a_drain_begins_nothing_and_waits_for_what_is_under_way() -> None:
+    begun: list[int] = []
+    gate = asyncio.Event()
+
+    async def work(item: Record) -> None:
+        begun.append(item.offset)
+        await gate.wait()
+
+    workload = Workload(work, span=1, in_flight=IN_FLIGHT, flow=Reader(), fail=lambda _: None)
+    workload.admit(record(PARTITIONS[0], 0))
+    workload.admit(record(PARTITIONS[0], 1))
+    assert not await workload.drain(0.01)
+    gate.set()
+    assert await workload.drain(5)
+    assert begun == [0]
+    assert workload.positions() == {PARTITIONS[0]: 1}
+
+
+async def test_free_room_goes_to_the_partitions_in_turn() -> None:
+    begun: list[tuple[int, int]] = []
+    gates: list[asyncio.Event] = []
+
+    async def work(item: Record) -> None:
+        begun.append((item.partition.partition, item.offset))
+        gates.append(gate := asyncio.Event())
+        await gate.wait()
+
+    workload = Workload(work, span=10, in_flight=1, flow=Reader(), fail=lambda _: None)
+    for partition in PARTITIONS[:2]:
+        for offset in range(3):
+            workload.admit(record(partition, offset))
+    for done in range(6):
+        while len(gates) <= done:
+            await asyncio.sleep(0)
+        gates[done].set()
+    assert await workload.drain(5)
+    assert begun == [(0, 0), (0, 1), (1, 0), (0, 2), (1, 1), (1, 2)]
