@@ -3,7 +3,6 @@
 import sys
 
 from callstream.runtime.http import open_transport
-
 from callstream.runtime.settings import Settings
 from stream_app.callback_agent import CallbackAgent
 from stream_app.delivery import HttpDelivery

@@ -3,7 +3,6 @@
 import sys
 
 from callstream.runtime.http import open_client
-
 from callstream.runtime.settings import Settings
 from callstream.tasks import TaskContext, load_tasks
 from stream_app.kafka_app import KafkaApp

@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -23,7 +24,7 @@ class _Failed(NamedTuple):
 
 
 async def run_items(
-    task: Task, items: list[Item], context: TaskContext, concurrency: int, deadline: timedelta
+    task: Task, items: Sequence[Item], context: TaskContext, concurrency: int, deadline: timedelta
 ) -> Entries:
     """Run every item of a request; never raises for what a handler does."""
     if not inspect.iscoroutinefunction(task.handler):

@@ -1,0 +1,148 @@
+"""The `callstream` command: thin, each command calls its service's composition root."""
+# ruff: noqa: PLC0415 - each command loads what it needs and no more, so that it starts quickly
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import callstream
+from callstream.runtime.logs import configure_logging
+from callstream.runtime.settings import Settings, SettingsError, load_settings
+from callstream.tasks import RegistryError
+from cli.errors import CommandError
+
+app = typer.Typer(
+    help="REST in, Kafka through, callback out. Settings come from the environment or .env: `callstream settings`.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+broker_app = typer.Typer(help="A Kafka broker in the foreground, for trying out and for tests.", no_args_is_help=True)
+app.add_typer(broker_app, name="broker")
+
+Port = Annotated[int, typer.Option(min=1, max=65_535)]
+Host = Annotated[str, typer.Option(help="Address to listen on.")]
+
+
+def main() -> None:
+    """Run the command; what the user can mend is said in a line, without a traceback."""
+    try:
+        app()
+    except (SettingsError, RegistryError) as error:
+        sys.exit(_complain(error, 2))
+    except CommandError as error:
+        sys.exit(_complain(error, error.exit_code))
+
+
+def _complain(error: Exception, exit_code: int) -> int:
+    sys.stderr.write(f"{error}\n")
+    return exit_code
+
+
+def _start() -> Settings:
+    from cli.settings_table import warn_of_unknown_variables
+
+    settings = load_settings()
+    configure_logging(settings.log_level, settings.log_format)
+    warn_of_unknown_variables()
+    return settings
+
+
+def _print_version(wanted: bool) -> None:  # noqa: FBT001 - Typer's signature of a callback
+    if wanted:
+        typer.echo(f"callstream {callstream.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Take the options that stand before a command."""
+
+
+@broker_app.command()
+def apache(
+    port: Port = 9092,
+    data: Annotated[Path | None, typer.Option(help="Keep the data in this directory.", file_okay=False)] = None,
+) -> None:
+    """Apache Kafka, one node, without Docker (needs Java and Maven)."""
+    from cli.brokers import run_apache
+
+    _start()
+    run_apache(port, data)
+
+
+@broker_app.command()
+def embedded(port: Port = 9092) -> None:
+    """Tansu, in memory: for trying out, never for production."""
+    from cli.brokers import run_embedded
+
+    _start()
+    run_embedded(port)
+
+
+@app.command()
+def topics(
+    wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for the broker first.")] = 0,
+) -> None:
+    """Create every topic that is missing and check those that are there."""
+    from cli.topics import run
+
+    run(_start(), wait)
+
+
+@app.command("settings")
+def show_settings(
+    *,
+    env_example: Annotated[bool, typer.Option("--env-example", help="Print an .env file of the defaults.")] = False,
+) -> None:
+    """Print every setting: variable, default, value and meaning with its unit; secrets are masked."""
+    from cli import settings_table
+
+    if env_example:
+        typer.echo(settings_table.env_example(), nl=False)
+    else:
+        settings_table.print_table(_start())
+
+
+@app.command()
+def gateway(
+    port: Port = 8000,
+    host: Host = "127.0.0.1",
+    workers: Annotated[int, typer.Option(min=1, help="Processes that share the port.")] = 1,
+) -> None:
+    """REST in: take requests and store them in Kafka."""
+    from gateway.main import run
+
+    run(_start(), host, port, workers)
+
+
+@app.command()
+def tasks() -> None:
+    """Process requests from Kafka."""
+    from stream_app.tasks_main import run
+
+    run(_start())
+
+
+@app.command()
+def callbacks() -> None:
+    """Callback out: deliver results to where their requests said."""
+    from stream_app.callbacks_main import run
+
+    run(_start())
+
+
+@app.command()
+def receiver(port: Port = 8001, host: Host = "127.0.0.1") -> None:
+    """Show callbacks: an example of a receiver, for trying out."""
+    from receiver.main import run
+
+    _start()
+    run(host, port)

@@ -1,0 +1,106 @@
+"""Accepted means kept: real processes are killed with SIGKILL under load, on a real Apache Kafka."""
+
+import asyncio
+import random
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+
+from tests.chaos import out_of_order
+from tests.support.kafka import Kafka
+from tests.support.pipeline import Pipeline, pipeline_on
+from tests.support.processes import CALLSTREAM, Service
+from tests.support.receiver import Receiver, receiving
+from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.chaos
+
+JOBS, ROUNDS, WINDOW, PARTITIONS, HANGING = 3_000, 3, 300, 3, 20
+BATCH = JOBS // ROUNDS
+
+
+def settings(prefix: str) -> dict[str, str]:
+    return {
+        "CALLSTREAM_TOPICS__PREFIX": prefix,
+        "CALLSTREAM_TOPICS__PARTITIONS": str(PARTITIONS),
+        "CALLSTREAM_TASKS__WINDOW": str(WINDOW),
+        "CALLSTREAM_CALLBACKS__WINDOW": str(WINDOW),
+    }
+
+
+async def kill(service: Service, receiver: Receiver, progress: int) -> None:
+    """Kill `service` when `progress` more callbacks have come, and start it again."""
+    goal = receiver.calls.total() + progress
+    await eventually(lambda: receiver.calls.total() >= goal, 60, service.log_tail)
+    service.kill()
+    service.start()
+
+
+async def all_committed(kafka: Kafka, prefix: str, records: int) -> bool:
+    """Return whether the callbacks' group has committed as many records."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
+    await admin.start()
+    try:
+        offsets = await admin.list_consumer_group_offsets(f"{prefix}callstream-callbacks")
+    finally:
+        await admin.close()
+    return bool(sum(found.offset for found in offsets.values()) == records)
+
+
+async def everything_arrived(pipeline: Pipeline, receiver: Receiver) -> None:
+    await eventually(lambda: not pipeline.lost(receiver.bodies), 60, pipeline.callbacks.log_tail)
+
+
+async def test_a_sigkill_of_any_process_loses_nothing(
+    kafka: Kafka, prefix: str, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    kills = 0
+    async with receiving() as receiver, pipeline_on(kafka.bootstrap, tmp_path, settings(prefix)) as pipeline:
+        receiver.delay = lambda: random.uniform(0, 0.3)  # noqa: S311 - so that callbacks end out of order
+        for first in range(0, JOBS, BATCH):
+            load = asyncio.create_task(pipeline.submit_many(range(first, first + BATCH), receiver.url))
+            for service in (pipeline.tasks, pipeline.callbacks, pipeline.gateway):
+                await kill(service, receiver, progress=BATCH // 10)
+                kills += service is not pipeline.gateway
+            await load
+            await everything_arrived(pipeline, receiver)
+        assert len(pipeline.expected) == JOBS
+        assert not pipeline.wrong(receiver.bodies)
+        assert not receiver.conflicts
+        # Documented: a crash repeats at most what the windows of its partitions span.
+        assert receiver.duplicates <= kills * WINDOW * PARTITIONS
+        record_property("duplicates", receiver.duplicates)
+
+
+@pytest.mark.parametrize(
+    ("program", "lost"),
+    [
+        pytest.param((CALLSTREAM,), 0, id="window"),
+        # The negative control: without the order, the same test loses exactly what hung.
+        pytest.param((sys.executable, out_of_order.__file__), HANGING, id="acknowledgement that ignores order"),
+    ],
+)
+async def test_a_sigkill_while_the_oldest_callbacks_hang(
+    kafka: Kafka, prefix: str, tmp_path: Path, program: tuple[str, ...], lost: int
+) -> None:
+    env = settings(prefix) | {"CALLSTREAM_CALLBACKS__DEADLINE": "300"}
+    jobs = WINDOW * PARTITIONS * 2 // 3
+    async with (
+        receiving() as receiver,
+        pipeline_on(kafka.bootstrap, tmp_path, env, callbacks_program=program) as pipeline,
+    ):
+        receiver.swallows = lambda: receiver.swallowed < HANGING
+        await pipeline.submit_many(range(jobs), receiver.url)
+        await eventually(lambda: len(pipeline.lost(receiver.bodies)) == HANGING, 60, pipeline.callbacks.log_tail)
+        if lost:  # only the careless one gets there
+            await eventually(lambda: all_committed(kafka, prefix, jobs), 30)
+        receiver.swallows = lambda: False
+        pipeline.callbacks.kill()
+        pipeline.callbacks.start()
+        # What comes behind in every partition shows that the restarted process is past what it had to repeat.
+        await pipeline.submit_many(range(jobs, jobs + 20 * PARTITIONS), receiver.url)
+        await eventually(lambda: len(pipeline.lost(receiver.bodies)) == lost, 60, pipeline.callbacks.log_tail)
+        assert not pipeline.wrong(receiver.bodies)

@@ -1,0 +1,121 @@
+"""`callstream topics` on a real broker."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+
+from tests.conftest import StartService
+from tests.support.kafka import Kafka
+from tests.support.processes import run_to_end
+from tests.support.waiting import free_port
+
+NAMES = ["calculation.requests", "data.requests", "task.results", "task.dead-letters", "callback.dead-letters"]
+
+
+class Command:
+    """`callstream topics` with a prefix of the test's own."""
+
+    def __init__(self, directory: Path, bootstrap: str, prefix: str) -> None:
+        self._directory = directory
+        self._env = {"CALLSTREAM_KAFKA__BOOTSTRAP": bootstrap, "CALLSTREAM_TOPICS__PREFIX": prefix}
+
+    async def __call__(self, *options: str, **env: str) -> tuple[int, str]:
+        """Return the exit code and what was printed."""
+        return await run_to_end("topics", *options, env={**self._env, **env}, directory=self._directory)
+
+
+@pytest.fixture
+def topics(tmp_path: Path, kafka: Kafka, prefix: str) -> Command:
+    return Command(tmp_path, kafka.bootstrap, prefix)
+
+
+async def test_topics_are_created_once_with_what_the_settings_say(topics: Command, kafka: Kafka, prefix: str) -> None:
+    env = {"CALLSTREAM_TOPICS__PARTITIONS": "3", "CALLSTREAM_TOPICS__MAX_MESSAGE_BYTES": "2000000"}
+    exit_code, output = await topics(**env)
+    assert (exit_code, output.count("created")) == (0, len(NAMES)), output
+    exit_code, output = await topics(**env)
+    assert (exit_code, output.count("was there")) == (0, len(NAMES)), output
+    assert await partitions(kafka, prefix) == dict.fromkeys(NAMES, 3)
+    assert await largest(kafka, prefix + "task.results") == 2_000_000
+    assert await largest(kafka, prefix + "task.dead-letters") == 4_000_000
+
+
+async def test_runs_at_the_same_time_do_not_disturb_each_other(topics: Command, kafka: Kafka, prefix: str) -> None:
+    runs = await asyncio.gather(topics(), topics(), topics())
+    assert [exit_code for exit_code, _ in runs] == [0, 0, 0], runs
+    assert sum(output.count("created") for _, output in runs) == len(NAMES)
+    assert await partitions(kafka, prefix) == dict.fromkeys(NAMES, 6)
+
+
+async def test_another_partition_count_is_refused_and_nothing_is_changed(
+    topics: Command, kafka: Kafka, prefix: str
+) -> None:
+    await topics(CALLSTREAM_TOPICS__PARTITIONS="3")
+    exit_code, output = await topics(CALLSTREAM_TOPICS__PARTITIONS="4")
+    assert exit_code == 1
+    assert len(output.splitlines()) == len(NAMES)
+    for name, line in zip(NAMES, output.splitlines(), strict=True):
+        assert line.startswith(f"{prefix}{name} has 3 partitions, CALLSTREAM_TOPICS__PARTITIONS wants 4: set it to")
+    assert await partitions(kafka, prefix) == dict.fromkeys(NAMES, 3)
+
+
+async def test_a_topic_that_refuses_what_we_would_store_is_told(topics: Command, prefix: str) -> None:
+    await topics(CALLSTREAM_TOPICS__MAX_MESSAGE_BYTES="100000")
+    exit_code, output = await topics(CALLSTREAM_TOPICS__MAX_MESSAGE_BYTES="200000")
+    assert exit_code == 1
+    assert f"{prefix}task.dead-letters has max.message.bytes=200000" in output
+    assert "CALLSTREAM_TOPICS__MAX_MESSAGE_BYTES wants 400000" in output
+
+
+async def test_what_the_broker_refuses_is_one_line(topics: Command, prefix: str) -> None:
+    exit_code, output = await topics(CALLSTREAM_TOPICS__REPLICATION_FACTOR="3")  # of one broker
+    assert exit_code == 1
+    assert len(output.splitlines()) == 1
+    assert f"the broker does not create the topic {prefix}" in output
+
+
+async def test_a_broker_that_is_away_is_one_line(tmp_path: Path, prefix: str) -> None:
+    bootstrap = f"127.0.0.1:{free_port()}"
+    exit_code, output = await Command(tmp_path, bootstrap, prefix)()
+    assert exit_code == 1
+    assert output == f"no broker answers at {bootstrap} (CALLSTREAM_KAFKA__BOOTSTRAP)\n"
+
+
+async def test_the_embedded_broker_has_topics_too_and_may_come_later(
+    tmp_path: Path, start_service: StartService, prefix: str
+) -> None:
+    port = free_port()
+    topics = Command(tmp_path, f"127.0.0.1:{port}", prefix)
+    first = asyncio.create_task(topics("--wait", "30"))
+    broker = start_service("broker", "embedded", "--port", str(port))
+    exit_code, output = await first
+    assert (exit_code, output.count("created")) == (0, len(NAMES)), output
+    exit_code, output = await topics()
+    assert (exit_code, output.count("was there")) == (0, len(NAMES)), output
+    assert await broker.stop() == 0
+
+
+async def partitions(kafka: Kafka, prefix: str) -> dict[str, int]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
+    await admin.start()
+    try:
+        topics = await admin.describe_topics()
+    finally:
+        await admin.close()
+    return {name: len(topic["partitions"]) for name in NAMES for topic in topics if topic["topic"] == f"{prefix}{name}"}
+
+
+async def largest(kafka: Kafka, topic: str) -> int:
+    """Return the topic's max.message.bytes."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
+    await admin.start()
+    try:
+        resource = ConfigResource(ConfigResourceType.TOPIC, topic, {"max.message.bytes": None})
+        (answer,) = await admin.describe_configs([resource])
+    finally:
+        await admin.close()
+    ((_, _, _, _, ((_, value, *_),)),) = answer.resources
+    return int(value)
