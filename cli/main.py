@@ -118,9 +118,10 @@ def gateway(
     workers: Annotated[int, typer.Option(min=1, help="Processes that share the port.")] = 1,
 ) -> None:
     """REST in: take requests and store them in Kafka."""
+    from cli.listening import listen
     from gateway.main import run
 
-    run(_start(), host, port, workers)
+    run(_start(), listen(host, port), workers)
 
 
 @app.command()

@@ -16,13 +16,12 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerT, TransportT
 
 from callstream.contract.records import OutgoingRecord, Record, TopicPartition
+from callstream.runtime.kafka import PRODUCER_BATCH
 from callstream.runtime.settings import Settings
 from stream_app.output import ProduceError, RecordTooLargeError
 from stream_app.workload import Workload
 
 _DATA_FETCH = 2**20  # bytes a partition and fetch; a larger record still comes, alone
-# aiokafka wakes everyone who waits for a full batch at once; with its default of 16 KiB a backlog costs twice as much.
-_BATCH = 2**18  # bytes a partition
 # A rebalance stops every partition of the group. Work under way gets this long to end, in seconds, before it is given
 # up to be done again by the partition's next owner.
 _REBALANCE_DRAIN = 1.0
@@ -90,7 +89,7 @@ class KafkaApp(faust.App):
             consumer_max_fetch_size=_DATA_FETCH,
             producer_acks=-1,
             producer_linger=0,
-            producer_max_batch_size=_BATCH,
+            producer_max_batch_size=PRODUCER_BATCH,
             producer_max_request_size=2 * settings.topics.max_message_bytes,
             producer_request_timeout=kafka.request_timeout.total_seconds(),
             topic_allow_declare=False,

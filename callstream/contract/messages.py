@@ -1,23 +1,41 @@
 """One frozen model a message; OpenAPI and every schema that Callstream publishes come from these."""
 
-from collections.abc import Sequence
+import json
+import re
 from datetime import datetime
 from typing import Annotated, Generic, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, HttpUrl, JsonValue, TypeAdapter
+import pydantic_core
+from pydantic import AfterValidator, BaseModel, ConfigDict, FailFast, Field, HttpUrl, JsonValue, TypeAdapter
 
 CALLBACK_URL_LIMIT = 2_048  # characters
 
-# One item's value or error text under the item's name. A list of these keeps two items of the same name apart.
-Entry = dict[str, JsonValue]
+_NOT_IN_URL = re.compile(r"[\s\x00-\x1f\x7f-\x9f\\]")
+_LABEL_LIMIT = 63  # bytes of one label of a host's name, as DNS has it
 
 _http_url = TypeAdapter(HttpUrl)
+_encode = json.JSONEncoder(allow_nan=False, ensure_ascii=False).encode
+
+
+def _representable(value: JsonValue) -> JsonValue:
+    """Return `value` if it reads back from a record: pydantic lets pass what has no JSON, and writes null for it.
+
+    That is NaN and infinity (which `1e999` gives as well), lone surrogates, and what is nested too deep to be read.
+    """
+    pydantic_core.from_json(f"[[[{_encode(value)}]]]".encode())  # as deep as it stands in a TaskResult
+    return value
+
+
+Json = Annotated[JsonValue, AfterValidator(_representable)]
+
+# One item's value or error text under the item's name. A list of these keeps two items of the same name apart.
+Entry = dict[str, Json]
 
 
 def _absolute_http_url(url: str) -> str:
     """Return `url` as it came if a callback can be sent there; what was asked for is what is dialled."""
-    if any(character <= " " or character in "\x7f\\" for character in url):
+    if _NOT_IN_URL.search(url):
         raise ValueError("must not contain spaces, control characters or backslashes")
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"}:
@@ -28,7 +46,9 @@ def _absolute_http_url(url: str) -> str:
         raise ValueError("must name a host")
     if parts.port == 0:  # urlsplit itself refuses a port above 65535
         raise ValueError("must not use port 0")
-    _http_url.validate_python(url)  # a host that no resolver would take
+    host = _http_url.validate_python(url).host or ""  # refuses, as the next line does, a host that no resolver takes
+    if any(not 0 < len(label) <= _LABEL_LIMIT for label in host.removesuffix(".").split(".")):
+        raise ValueError("must name a host that can exist")
     return url
 
 
@@ -56,7 +76,8 @@ class TaskRequest(Message, Generic[ItemT]):
     """The REST body and, byte for byte, the value of a record in `<task>.requests`."""
 
     callback_url: CallbackUrl
-    message: Sequence[ItemT]
+    # Fails at the first wrong item: a body can hold hundreds of thousands, and to report on each would take seconds.
+    message: Annotated[list[ItemT], FailFast()]
 
 
 class JobResponseStructure(Message):

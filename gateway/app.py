@@ -1,0 +1,29 @@
+"""The gateway's FastAPI application."""
+
+from fastapi import FastAPI
+from starlette.types import Lifespan
+
+import callstream
+from callstream.runtime.settings import Settings
+from callstream.tasks import Tasks
+from gateway.about import about_routes
+from gateway.problems import answer_problems
+from gateway.publisher import Publisher
+from gateway.task_routes import add_task_routes
+
+
+def create_app(
+    settings: Settings, tasks: Tasks, publisher: Publisher, lifespan: Lifespan[FastAPI] | None = None
+) -> FastAPI:
+    """Return the application; it stores by `publisher`, which `lifespan` may open and close."""
+    app = FastAPI(
+        title="Callstream",
+        version=callstream.__version__,
+        description="REST in, Kafka through, callback out: accepted means kept.",
+        max_body_size=settings.gateway.body_limit,
+        lifespan=lifespan,
+    )
+    answer_problems(app)
+    app.include_router(about_routes(publisher))
+    add_task_routes(app, settings, tasks, publisher)
+    return app

@@ -1,0 +1,84 @@
+"""Errors as RFC 9457 problem details; only a body that does not validate is answered in FastAPI's own form."""
+
+from http import HTTPStatus
+
+import pydantic_core
+from fastapi import FastAPI, Request, Response
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+from starlette.status import HTTP_413_CONTENT_TOO_LARGE, HTTP_422_UNPROCESSABLE_CONTENT, HTTP_500_INTERNAL_SERVER_ERROR
+
+from callstream.runtime.logs import get_logger
+
+log = get_logger()
+
+
+class Problem(BaseModel, frozen=True):
+    """RFC 9457; `type` is left out, which means that the status says it all."""
+
+    title: str
+    status: int
+    detail: str
+    task_id: str | None = None
+
+
+class ProblemError(HTTPException):
+    """Ends a request with a problem; `retry_after` is in seconds, `task_id` names a task whose outcome is unknown."""
+
+    def __init__(self, status: int, detail: str, *, retry_after: int | None = None, task_id: str | None = None) -> None:
+        headers = None if retry_after is None else {"Retry-After": str(retry_after)}
+        super().__init__(status, detail, headers)
+        self.task_id = task_id
+
+
+class ValidationProblem(Exception):  # noqa: N818 - the answer, more than an error
+    """Ends a request with 422; `details` are pydantic's, with a `loc` that begins with where the value stood."""
+
+    def __init__(self, details: list[pydantic_core.ErrorDetails]) -> None:
+        super().__init__(details)
+        self.details = details
+
+
+def problem_responses(*statuses: int) -> dict[int | str, dict[str, object]]:
+    """Return the `responses` of a route for OpenAPI."""
+    schema = {"schema": {"$ref": "#/components/schemas/Problem"}}
+    return {
+        status: {
+            "model": Problem,
+            "description": HTTPStatus(status).phrase,
+            "content": {"application/problem+json": schema},
+        }
+        for status in statuses
+    }
+
+
+def answer_problems(app: FastAPI) -> None:
+    """Make `app` answer every error as a problem."""
+
+    async def problem(_: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)  # noqa: S101 - for mypy; it is what the handler is registered for
+        return _response(error.status_code, error.detail, error.headers, getattr(error, "task_id", None))
+
+    async def invalid(_: Request, error: Exception) -> Response:
+        assert isinstance(error, ValidationProblem)  # noqa: S101 - likewise
+        # JSON has no NaN, and a refused value may be one.
+        body = pydantic_core.to_json({"detail": error.details}, inf_nan_mode="strings", fallback=str)
+        return Response(body, HTTP_422_UNPROCESSABLE_CONTENT, media_type="application/json")
+
+    async def bug(request: Request, error: Exception) -> Response:
+        log.error("request.failed", path=request.url.path, exc_info=error)
+        return _response(HTTP_500_INTERNAL_SERVER_ERROR, "an error of the gateway; its log tells more")
+
+    app.add_exception_handler(HTTPException, problem)
+    app.add_exception_handler(ValidationProblem, invalid)
+    app.add_exception_handler(Exception, bug)
+
+
+def _response(status: int, detail: str, headers: object = None, task_id: str | None = None) -> Response:
+    problem = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail, task_id=task_id)
+    found = dict(headers) if isinstance(headers, dict) else {}
+    if status == HTTP_413_CONTENT_TOO_LARGE:
+        found["Connection"] = "close"  # the rest of the body is not waited for
+    return Response(
+        problem.model_dump_json(exclude_none=True), status, headers=found, media_type="application/problem+json"
+    )

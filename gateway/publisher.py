@@ -1,0 +1,198 @@
+"""Stores records in Kafka: acknowledged by `acks=all`, refused at once while that cannot be, never in silence."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Protocol
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeError
+
+from callstream.contract.records import OutgoingRecord
+from callstream.runtime.kafka import PRODUCER_BATCH, client_options
+from callstream.runtime.logs import get_logger
+from callstream.runtime.settings import Settings
+
+log = get_logger()
+
+_LOOK = 1.0  # seconds between two looks at the broker
+_FRESH = 3.0  # seconds for which a look counts
+_BODIES = 64  # the most bytes in flight, in bodies of the largest size
+_BROKER_AWAY = 5  # seconds until a client should try again
+_BUFFER_FULL = 1
+
+
+class RefusedError(Exception):
+    """Nothing was stored; `retry_after` is in seconds."""
+
+    def __init__(self, text: str, retry_after: int) -> None:
+        super().__init__(text)
+        self.retry_after = retry_after
+
+
+class OutcomeUnknownError(Exception):
+    """The record may or may not have been stored."""
+
+
+class TooLargeError(Exception):
+    """The record is larger than Kafka may take; nothing was stored."""
+
+
+class Publisher(Protocol):
+    @property
+    def trouble(self) -> str | None:
+        """Why nothing can be stored at the moment; None if it can. Known, not asked for: it never waits."""
+
+    async def publish(self, record: OutgoingRecord, by: float) -> None:
+        """Return when `record` is stored, or raise by `by` (in the loop's time).
+
+        Raises:
+            RefusedError: it was not tried, or not begun.
+            OutcomeUnknownError: it was tried, and no acknowledgement came in time, or an error did.
+            TooLargeError: the record is too large.
+        """
+
+
+class KafkaPublisher:
+    """Publishes to `topics` by an idempotent producer, and knows whether the broker is there."""
+
+    def __init__(self, settings: Settings, topics: Sequence[str]) -> None:
+        self._topics = topics
+        self._bootstrap = settings.kafka.bootstrap
+        self._deadline = settings.gateway.deadline.total_seconds()
+        self._most_records = settings.gateway.in_flight
+        self._most_bytes = _BODIES * settings.gateway.body_limit
+        self._options = client_options(settings, "gateway") | {
+            "acks": "all",
+            "enable_idempotence": settings.kafka.idempotent,
+            "linger_ms": 0,
+            "max_batch_size": PRODUCER_BATCH,
+            "max_request_size": settings.topics.max_message_bytes,
+            "request_timeout_ms": round(settings.kafka.request_timeout.total_seconds() * 1000),
+        }
+        self._producer: AIOKafkaProducer | None = None
+        self._seen = float("-inf")
+        self._missing: list[str] = []
+        self._in_flight: dict[asyncio.Future[object], float] = {}  # since when, the oldest first
+        self._bytes = 0
+
+    @property
+    def trouble(self) -> str | None:
+        now = asyncio.get_running_loop().time()
+        if self._producer is None or now - self._seen > _FRESH:
+            return f"the broker at {self._bootstrap} does not answer"
+        if self._missing:
+            return f"missing topics, which `callstream topics` creates: {', '.join(self._missing)}"
+        if self._in_flight and now - next(iter(self._in_flight.values())) > self._deadline:
+            return f"the broker at {self._bootstrap} does not acknowledge what it is sent"
+        return None
+
+    async def publish(self, record: OutgoingRecord, by: float) -> None:
+        producer, size = self._admit(record)
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout_at(by):
+                sent: asyncio.Future[object] = await producer.send(
+                    record.topic, record.value, record.key, headers=list(record.headers)
+                )
+        except (TimeoutError, KafkaTimeoutError):
+            raise RefusedError("the producer's buffer is full", _BUFFER_FULL) from None
+        except MessageSizeTooLargeError as error:
+            raise TooLargeError(str(error)) from error
+        except KafkaError as error:
+            raise RefusedError(repr(error), _BROKER_AWAY) from error
+        self._in_flight[sent] = loop.time()
+        self._bytes += size
+        sent.add_done_callback(lambda future: self._settled(future, size))
+        try:
+            async with asyncio.timeout_at(by):
+                await asyncio.shield(sent)  # it stays in flight for as long as the producer holds it
+        except TimeoutError:
+            raise OutcomeUnknownError("the broker did not acknowledge in time") from None
+        except KafkaError as error:
+            raise OutcomeUnknownError(repr(error)) from error
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Look after the broker for the length of the block; at its end what is in flight is waited for."""
+        watching = asyncio.create_task(self._watch())
+        try:
+            yield
+        finally:
+            watching.cancel()
+            with suppress(asyncio.CancelledError):
+                await watching
+            if self._producer is not None:
+                await self._stop(self._producer)
+
+    def _admit(self, record: OutgoingRecord) -> tuple[AIOKafkaProducer, int]:
+        if (trouble := self.trouble) is not None:
+            raise RefusedError(trouble, _BROKER_AWAY)
+        assert self._producer is not None  # noqa: S101 - for mypy; else there is trouble
+        size = len(record.value or b"")
+        if len(self._in_flight) >= self._most_records or self._bytes + size > self._most_bytes:
+            raise RefusedError("too many requests wait for the broker", _BUFFER_FULL)
+        return self._producer, size
+
+    def _settled(self, future: asyncio.Future[object], size: int) -> None:
+        del self._in_flight[future]
+        self._bytes -= size
+        if not future.cancelled():
+            future.exception()  # seen, also where nobody waits any more
+
+    async def _watch(self) -> None:
+        """Start the producer, look at the broker every second, tell of changes, renew a producer that has died."""
+        said: str | None = ""
+        while True:
+            if self._producer is not None and self._died(self._producer):
+                log.error("producer.died", in_flight=len(self._in_flight))
+                dead, self._producer = self._producer, None
+                await self._stop(dead)
+            if self._producer is None:
+                self._producer = await self._start()
+            if self._producer is not None:
+                await self._look(self._producer)
+            if (trouble := self.trouble) != said:
+                said = trouble
+                if trouble is None:
+                    log.info("gateway.ready")
+                else:
+                    log.warning("gateway.unready", trouble=trouble)
+            await asyncio.sleep(_LOOK)
+
+    async def _start(self) -> AIOKafkaProducer | None:
+        producer = AIOKafkaProducer(**self._options)
+        try:
+            async with asyncio.timeout(self._deadline):
+                await producer.start()
+        except (KafkaError, OSError, TimeoutError):
+            await self._stop(producer)
+            return None
+        producer.client.set_topics(self._topics)  # else it would ask for every topic of the cluster
+        return producer
+
+    async def _look(self, producer: AIOKafkaProducer) -> None:
+        try:
+            async with asyncio.timeout(_LOOK):
+                answered = await producer.client.force_metadata_update()
+        except TimeoutError:
+            return
+        if answered:
+            self._seen = asyncio.get_running_loop().time()
+            self._missing = [topic for topic in self._topics if not producer.client.cluster.partitions_for_topic(topic)]
+
+    @staticmethod
+    def _died(producer: AIOKafkaProducer) -> bool:
+        # After an error that it cannot get over (a sequence number out of order, say) aiokafka's sender ends and
+        # every later record fails. It has no public name for that state.
+        sender: asyncio.Task[None] | None = producer._sender.sender_task  # noqa: SLF001
+        return sender is not None and sender.done()
+
+    async def _stop(self, producer: AIOKafkaProducer) -> None:
+        """Flush and close; what the broker does not acknowledge within the deadline is given up, as is its answer."""
+        try:
+            async with asyncio.timeout(self._deadline):
+                await producer.stop()
+        except (KafkaError, TimeoutError) as error:
+            log.warning("producer.cut-short", in_flight=len(self._in_flight), error=repr(error))
+            await producer.client.close()

@@ -1,0 +1,140 @@
+"""A POST route a task type, made from the registry."""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Annotated, Any
+
+from fastapi import Body, FastAPI, Request, Response
+from fastapi.routing import APIRoute
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from callstream.contract.headers import event_headers, trace_context
+from callstream.contract.ids import new_task_id
+from callstream.contract.messages import Accepted, JobResponseStructure
+from callstream.contract.records import Headers, OutgoingRecord
+from callstream.contract.topics import Topics
+from callstream.runtime.logs import get_logger
+from callstream.runtime.settings import Settings
+from callstream.tasks import Task, Tasks
+from gateway.problems import ProblemError, ValidationProblem, problem_responses
+from gateway.publisher import OutcomeUnknownError, Publisher, RefusedError, TooLargeError
+
+log = get_logger()
+_EXAMPLE_CALLBACK = "http://127.0.0.1:8001/test-me"
+_MARGIN = 0.9  # of the deadline, so that the answer is written within it
+
+
+def add_task_routes(app: FastAPI, settings: Settings, tasks: Tasks, publisher: Publisher) -> None:
+    intake = Intake(settings, publisher)
+    for task in tasks.values():
+        app.router.routes.append(TaskRoute(task, intake))
+
+
+class Intake:
+    """Validates a request's bytes, stores those very bytes, and answers."""
+
+    def __init__(self, settings: Settings, publisher: Publisher) -> None:
+        self._topics: Topics = settings.topic_names
+        self._deadline = settings.gateway.deadline.total_seconds()
+        self._publisher = publisher
+
+    async def take(self, task: Task, request: Request) -> Response:
+        """Answer 200 when the broker holds the request.
+
+        Raises:
+            ProblemError, ValidationProblem: the answer is another one.
+        """
+        began = time.perf_counter()
+        by = asyncio.get_running_loop().time() + self._deadline * _MARGIN
+        body = await _read(request, by)
+        try:
+            task.request.model_validate_json(body)
+        except ValidationError as error:
+            raise ValidationProblem([_in_body(detail) for detail in error.errors(include_url=False)]) from None
+        task_id = new_task_id()
+        await self._store(self._record(task, task_id, body, request), task_id, by)
+        log.info("request.accepted", task_id=task_id, task=task.name, ms=round((time.perf_counter() - began) * 1000, 1))
+        accepted = Accepted(task_id=task_id, async_job_response_structure=JobResponseStructure(task_id=task_id))
+        return Response(accepted.model_dump_json(), media_type="application/json")
+
+    def _record(self, task: Task, task_id: str, body: bytes, request: Request) -> OutgoingRecord:
+        sent: Headers = tuple((name.decode("latin-1"), value) for name, value in request.scope["headers"])
+        headers = event_headers(task_id, f"{task.name}.requested", "gateway", trace_context(sent))
+        return OutgoingRecord(self._topics.requests(task.name), task_id.encode(), body, headers)
+
+    async def _store(self, record: OutgoingRecord, task_id: str, by: float) -> None:
+        try:
+            await self._publisher.publish(record, by)
+        except RefusedError as error:
+            log.warning("request.refused", task_id=task_id, reason=str(error))
+            raise ProblemError(503, f"nothing was stored: {error}", retry_after=error.retry_after) from error
+        except TooLargeError as error:
+            raise ProblemError(413, f"nothing was stored: {error}") from error
+        except OutcomeUnknownError as error:
+            log.warning("request.outcome-unknown", task_id=task_id, reason=str(error))
+            detail = f"it is unknown whether the request was stored: {error}"
+            raise ProblemError(500, detail, task_id=task_id) from error
+
+
+class TaskRoute(APIRoute):
+    """A route that FastAPI documents by the task's model, while the intake reads the body.
+
+    FastAPI would parse the body by itself, with other rules than the agents have, and what it accepted could then be
+    unreadable to them.
+    """
+
+    def __init__(self, task: Task, intake: Intake) -> None:
+        self._task = task
+        self._intake = intake
+        example = {"callback_url": _EXAMPLE_CALLBACK, "message": task.example}
+        super().__init__(
+            task.path,
+            _documented(task, example),
+            methods=["POST"],
+            name=task.name,
+            summary=task.summary,
+            response_model=Accepted,
+            responses=problem_responses(408, 413, 500, 503),
+        )
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        async def handle(request: Request) -> Response:
+            return await self._intake.take(self._task, request)
+
+        return handle
+
+
+def _documented(task: Task, example: Mapping[str, object]) -> Callable[..., None]:
+    """Return a signature for OpenAPI; it is not called."""
+    examples = {task.name: {"value": example}} if task.example else None
+
+    def signature(body: object) -> None: ...
+
+    signature.__annotations__["body"] = Annotated[task.request, Body(openapi_examples=examples)]  # type: ignore[arg-type]
+    return signature
+
+
+async def _read(request: Request, by: float) -> bytes:
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json" and not (
+        media_type.startswith("application/") and media_type.endswith("+json")
+    ):
+        raise ValidationProblem([_header_detail("content-type", media_type, "must be application/json")])
+    encoding = request.headers.get("content-encoding", "identity").lower()
+    if encoding != "identity":
+        raise ValidationProblem([_header_detail("content-encoding", encoding, "must be absent: send it as it is")])
+    try:
+        async with asyncio.timeout_at(by):
+            return await request.body()
+    except TimeoutError:
+        raise ProblemError(408, "the body did not arrive in time") from None
+
+
+def _header_detail(name: str, value: str, text: str) -> ErrorDetails:
+    return ErrorDetails(type="value_error", loc=("header", name), msg=text, input=value)
+
+
+def _in_body(detail: ErrorDetails) -> ErrorDetails:
+    return {**detail, "loc": ("body", *detail["loc"])}
