@@ -20,7 +20,6 @@ def create_app(
         title="Callstream",
         version=callstream.__version__,
         description="REST in, Kafka through, callback out: accepted means kept.",
-        max_body_size=settings.gateway.body_limit,
         lifespan=lifespan,
     )
     answer_problems(app)

@@ -18,6 +18,7 @@ from callstream.contract.topics import Topics
 from callstream.runtime.logs import get_logger
 from callstream.runtime.settings import Settings
 from callstream.tasks import Task, Tasks
+from gateway.body import read_body
 from gateway.problems import ProblemError, ValidationProblem, problem_responses
 from gateway.publisher import OutcomeUnknownError, Publisher, RefusedError, TooLargeError
 
@@ -38,6 +39,7 @@ class Intake:
     def __init__(self, settings: Settings, publisher: Publisher) -> None:
         self._topics: Topics = settings.topic_names
         self._deadline = settings.gateway.deadline.total_seconds()
+        self._limit = settings.gateway.body_limit
         self._publisher = publisher
 
     async def take(self, task: Task, request: Request) -> Response:
@@ -48,7 +50,7 @@ class Intake:
         """
         began = time.perf_counter()
         by = asyncio.get_running_loop().time() + self._deadline * _MARGIN
-        body = await _read(request, by)
+        body = await read_body(request, self._limit, by)
         try:
             task.request.model_validate_json(body)
         except ValidationError as error:
@@ -116,25 +118,6 @@ def _documented(task: Task, example: Mapping[str, object]) -> Callable[..., None
     return signature
 
 
-async def _read(request: Request, by: float) -> bytes:
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != "application/json" and not (
-        media_type.startswith("application/") and media_type.endswith("+json")
-    ):
-        raise ValidationProblem([_header_detail("content-type", media_type, "must be application/json")])
-    encoding = request.headers.get("content-encoding", "identity").lower()
-    if encoding != "identity":
-        raise ValidationProblem([_header_detail("content-encoding", encoding, "must be absent: send it as it is")])
-    try:
-        async with asyncio.timeout_at(by):
-            return await request.body()
-    except TimeoutError:
-        raise ProblemError(408, "the body did not arrive in time") from None
-
-
-def _header_detail(name: str, value: str, text: str) -> ErrorDetails:
-    return ErrorDetails(type="value_error", loc=("header", name), msg=text, input=value)
-
-
 def _in_body(detail: ErrorDetails) -> ErrorDetails:
-    return {**detail, "loc": ("body", *detail["loc"])}
+    text_itself = isinstance(detail["input"], bytes)  # which was no JSON; FastAPI does not repeat it either
+    return {**detail, "loc": ("body", *detail["loc"]), "input": {} if text_itself else detail["input"]}

@@ -1,0 +1,45 @@
+"""What the gateway says of itself."""
+
+import httpx
+
+from tests.unit.gateway.conftest import FakePublisher
+
+SEED_EXAMPLE = [
+    {"name": "calc_0", "num_1": 123, "num_2": 0.75647, "operation": "+", "result_rounding": 2},
+    {"name": "calc_1", "num_1": 785687256, "num_2": 0.75647, "operation": "-", "result_rounding": 4},
+]
+
+
+async def test_the_root_leads_to_the_docs(client: httpx.AsyncClient) -> None:
+    index = (await client.get("/")).json()
+    assert index["service_info"]["name"] == "Callstream"
+    for page in ("docs", "redoc", "openapi"):
+        assert (await client.get(index[page])).status_code == 200
+
+
+async def test_healthy_and_live_say_so_whatever_the_broker_does(
+    client: httpx.AsyncClient, publisher: FakePublisher
+) -> None:
+    publisher.trouble = "the broker does not answer"
+    assert (await client.get("/healthcheck")).json() == {"state": "healthy"}
+    assert (await client.get("/health/live")).status_code == 200
+
+
+async def test_ready_is_whether_requests_can_be_stored(client: httpx.AsyncClient, publisher: FakePublisher) -> None:
+    assert (await client.get("/health/ready")).status_code == 200
+    publisher.trouble = "the broker does not answer"
+    answer = await client.get("/health/ready")
+    assert (answer.status_code, answer.json()["detail"]) == (503, "the broker does not answer")
+
+
+async def test_openapi_documents_each_task_with_its_model_and_example(client: httpx.AsyncClient) -> None:
+    document = (await client.get("/openapi.json")).json()
+    for path in ("/v1/calculation/basic", "/v1/data/from-api"):
+        operation = document["paths"][path]["post"]
+        assert set(operation["responses"]) == {"200", "408", "413", "422", "500", "503"}
+        assert list(operation["responses"]["503"]["content"]) == ["application/problem+json"]
+        reference = operation["requestBody"]["content"]["application/json"]["schema"]["$ref"]
+        model = document["components"]["schemas"][reference.rpartition("/")[2]]
+        assert set(model["required"]) == {"callback_url", "message"}
+    body = document["paths"]["/v1/calculation/basic"]["post"]["requestBody"]["content"]["application/json"]
+    assert body["examples"]["calculation"]["value"]["message"] == SEED_EXAMPLE
