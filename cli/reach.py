@@ -1,10 +1,11 @@
 """Whether a broker answers."""
 
 import asyncio
-import logging
 
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
+
+from callstream.runtime.kafka import expecting_refusals
 
 _PAUSE = 0.1  # seconds between two questions
 _ANSWER = 5_000  # milliseconds that one answer may take
@@ -23,16 +24,12 @@ async def answers_within(seconds: float, **client_options: object) -> bool:
 
 async def _answers(client_options: dict[str, object]) -> bool:
     client = AIOKafkaClient(**client_options, request_timeout_ms=_ANSWER)
-    # aiokafka would log a refused connection as an error, and here it is an answer.
-    aiokafka_log = logging.getLogger("aiokafka")
-    level = aiokafka_log.level
-    aiokafka_log.setLevel(logging.CRITICAL)
     try:
-        await client.bootstrap()
+        with expecting_refusals():
+            await client.bootstrap()
     except (KafkaError, OSError):
         return False
     else:
         return bool(client.cluster.brokers())
     finally:
         await client.close()
-        aiokafka_log.setLevel(level)

@@ -52,7 +52,7 @@ class CallbackAgent:
 
     async def _deliver(self, result: TaskResult) -> Outcome:
         """Try until the policy says that there is no other attempt; return the last outcome."""
-        body = CallbackBody(results=result.results, errors=result.errors, task_id=result.task_id)
+        body = CallbackBody.model_construct(results=result.results, errors=result.errors, task_id=result.task_id)
         content = body.model_dump_json().encode()
         headers = {"content-type": "application/json", "webhook-id": result.task_id}
         attempt = 0

@@ -21,19 +21,19 @@ class HttpDelivery:
 
     async def attempt(self, url: str, body: bytes, headers: Mapping[str, str]) -> Outcome:
         """Return the outcome within the deadline, which spans name look-up, connection, TLS and answer."""
-        status: int | None = None
+        outcome: Outcome | None = None
         try:
             async with asyncio.timeout(self._deadline):
                 # Straight to the transport: an httpx.AsyncClient costs as much again as the whole exchange.
                 request = httpx.Request("POST", url, content=body, headers=headers)
                 response = await self._transport.handle_async_request(request)
-                status = response.status_code
+                outcome = _answered(response.status_code)
                 await _read_some(response)
         except TimeoutError:
-            return _answered(status) if status else Unreachable(f"no answer within {self._deadline:g} s")
-        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
-            return _answered(status) if status else Unreachable(f"{type(error).__name__}: {error}")
-        return _answered(status)
+            return outcome or Unreachable(f"no answer within {self._deadline:g} s")
+        except Exception as error:  # noqa: BLE001 - whatever a receiver, or its URL, brings about is its own trouble alone
+            return outcome or Unreachable(f"{type(error).__name__}: {error}")
+        return outcome
 
 
 async def _read_some(response: httpx.Response) -> None:

@@ -128,8 +128,9 @@ class KafkaApp(faust.App):
             ProduceError: the broker did not take it within the request timeout.
         """
         try:
+            headers = cast("Any", list(record.headers))  # Faust's types know no null values, Kafka does
             sent = await self.producer.send(
-                record.topic, record.key, record.value, partition=None, timestamp=None, headers=list(record.headers)
+                record.topic, record.key, record.value, partition=None, timestamp=None, headers=headers
             )
             await sent
         except (ProducerSendError, KafkaError) as error:

@@ -50,14 +50,13 @@ class TaskAgent:
             await asyncio.sleep(self._delay)
         limits = self._settings
         entries = await run_items(task, request.message, self._context, limits.item_concurrency, limits.item_deadline)
-        received = datetime.fromtimestamp(record.timestamp, UTC)
-        result = TaskResult(
+        result = TaskResult.model_construct(  # every part was validated before
             task_id=task_id,
             task=task.name,
             callback_url=request.callback_url,
             results=entries.results,
             errors=entries.errors,
-            times=Times(received=received, started=started, finished=datetime.now(UTC)),
+            times=Times(received=_received(record, started), started=started, finished=datetime.now(UTC)),
         )
         await self._write(record, result, [item.name for item in request.message])
         log.info("task.processed", task_id=task_id, task=task.name, items=len(request.message))
@@ -73,9 +72,24 @@ class TaskAgent:
             await self._output.write(self._record(record, result))
         except RecordTooLargeError:
             errors: list[Entry] = [{name: "the results of this task are too large to be sent"} for name in names]
-            await self._output.write(self._record(record, result.model_copy(update={"results": [], "errors": errors})))
+            await self._write_short(record, result.model_copy(update={"results": [], "errors": errors}))
+
+    async def _write_short(self, record: Record, result: TaskResult) -> None:
+        try:
+            await self._output.write(self._record(record, result))
+        except RecordTooLargeError as error:
+            topic = self._topics.task_dead_letters
+            await self._output.dead_letter(record, topic, Reason.TOO_LARGE, f"the task's result: {error}")
 
     def _record(self, record: Record, result: TaskResult) -> OutgoingRecord:
         headers = event_headers(result.task_id, f"{result.task}.finished", "tasks", trace_context(record.headers))
         value = result.model_dump_json().encode()
         return OutgoingRecord(self._topics.results, result.task_id.encode(), value, headers)
+
+
+def _received(record: Record, started: datetime) -> datetime:
+    """Return when the record was stored; some producers set a time that no calendar has."""
+    try:
+        return datetime.fromtimestamp(record.timestamp, UTC)
+    except (OverflowError, ValueError, OSError):
+        return started

@@ -21,9 +21,14 @@ def dead_letter(record: Record, topic: str, reason: Reason, error: str) -> Outgo
     origin_topic, origin_partition = record.partition
     ours = {
         "dead_letter_reason": reason.encode(),
-        "dead_letter_error": error.encode("utf-8", "replace")[:_ERROR_LIMIT],
+        "dead_letter_error": _bounded(error),
         "dead_letter_topic": origin_topic.encode(),
         "dead_letter_partition": str(origin_partition).encode(),
         "dead_letter_offset": str(record.offset).encode(),
     }
     return OutgoingRecord(topic, record.key, record.value, (*record.headers, *ours.items()))
+
+
+def _bounded(error: str) -> bytes:
+    """Return the text as UTF-8 of bounded length, cut between two characters."""
+    return error.encode("utf-8", "replace")[:_ERROR_LIMIT].decode("utf-8", "ignore").encode()

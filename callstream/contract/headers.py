@@ -4,7 +4,6 @@ https://github.com/cloudevents/spec/blob/main/cloudevents/bindings/kafka-protoco
 """
 
 import re
-from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from callstream.contract.ids import derived_task_id
@@ -18,7 +17,7 @@ class HeaderError(ValueError):
     """A header that Callstream reads has a value that it cannot use."""
 
 
-def event_headers(task_id: str, event: str, source: str, context: Iterable[tuple[str, bytes]] = ()) -> Headers:
+def event_headers(task_id: str, event: str, source: str, context: Headers = ()) -> Headers:
     """Return the headers of a record that we produce: `event` names what happened, `context` is passed on."""
     return (
         ("ce_specversion", b"1.0"),
@@ -42,10 +41,11 @@ def task_id_of(record: Record) -> str:
         return derived_task_id(record)
     if len(found) > 1:
         raise HeaderError("the header ce_id is there more than once")
-    if not _TASK_ID.fullmatch(found[0]):
+    value = found[0]
+    if value is None or not _TASK_ID.fullmatch(value):
         raise HeaderError("the header ce_id is not 1 to 128 printable ASCII characters")
-    return found[0].decode()
+    return value.decode()
 
 
-def trace_context(headers: Iterable[tuple[str, bytes]]) -> Headers:
+def trace_context(headers: Headers) -> Headers:
     return tuple((name, value) for name, value in headers if name in _PASSED_ON)

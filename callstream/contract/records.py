@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-Headers = tuple[tuple[str, bytes], ...]
+Headers = tuple[tuple[str, bytes | None], ...]  # Kafka has null values, too
 
 
 class TopicPartition(NamedTuple):

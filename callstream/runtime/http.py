@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import aiohttp
 import httpx
@@ -11,6 +12,19 @@ import callstream
 
 USER_AGENT = f"callstream/{callstream.__version__}"
 _IDLE = 15.0  # seconds that a connection is kept for the next request
+
+
+class _Transport(AiohttpTransport):
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Answer as httpx's own transport does, also where the library lets aiohttp's errors through."""
+        try:
+            return await super().handle_async_request(request)
+        except httpx.ConnectTimeout as error:  # its word for every lost connection; we set no limit that could be hit
+            raise httpx.ConnectError(str(error), request=request) from error
+        except aiohttp.ClientError as error:  # such as an answer that is not HTTP
+            raise httpx.RemoteProtocolError(f"{type(error).__name__}: {error}", request=request) from error
+        except ValueError as error:  # a header that cannot be sent, a name that cannot be looked up
+            raise httpx.LocalProtocolError(f"{type(error).__name__}: {error}", request=request) from error
 
 
 @asynccontextmanager
@@ -25,14 +39,22 @@ async def open_transport(connections: int) -> AsyncIterator[httpx.AsyncBaseTrans
         connector=connector, cookie_jar=aiohttp.DummyCookieJar(), headers={"user-agent": USER_AGENT}, trust_env=False
     )
     async with session:
-        yield AiohttpTransport(client=session, trust_env=False)
+        yield _Transport(client=session, trust_env=False)
 
 
 @asynccontextmanager
 async def open_client(connections: int) -> AsyncIterator[httpx.AsyncClient]:
-    """Open a client over such a transport."""
+    """Open a client over such a transport; what one answer sets, no other request sends."""
+    no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
     async with (
         open_transport(connections) as transport,
-        httpx.AsyncClient(transport=transport, follow_redirects=False, trust_env=False, timeout=None) as client,  # noqa: S113 - the caller's
+        httpx.AsyncClient(
+            transport=transport,
+            headers={"user-agent": USER_AGENT},
+            cookies=no_cookies,
+            follow_redirects=False,
+            trust_env=False,
+            timeout=None,  # noqa: S113 - the caller's
+        ) as client,
     ):
         yield client

@@ -1,7 +1,9 @@
 """How every client of ours reaches Kafka."""
 
 import asyncio
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient
@@ -21,6 +23,18 @@ def client_options(settings: Settings, client_id: str) -> dict[str, Any]:
     return {"bootstrap_servers": settings.kafka.bootstrap.split(","), "client_id": f"callstream-{client_id}"}
 
 
+@contextmanager
+def expecting_refusals() -> Iterator[None]:
+    """Keep aiokafka from logging a refused connection as an error, where it is an answer."""
+    log_of_aiokafka = logging.getLogger("aiokafka")
+    level = log_of_aiokafka.level
+    log_of_aiokafka.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log_of_aiokafka.setLevel(level)
+
+
 async def await_topics(settings: Settings, topics: Iterable[str]) -> None:
     """Return when the broker has all `topics`; meanwhile say what is missing, once for each change."""
     said = ""
@@ -34,7 +48,8 @@ async def await_topics(settings: Settings, topics: Iterable[str]) -> None:
 async def _trouble(settings: Settings, topics: set[str]) -> str:
     admin = AIOKafkaAdminClient(**client_options(settings, "admin"))
     try:
-        await admin.start()
+        with expecting_refusals():
+            await admin.start()
         missing = topics - set(await admin.list_topics())
     except (KafkaError, OSError) as error:
         return f"no broker at {settings.kafka.bootstrap}: {error}"

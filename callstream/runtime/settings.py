@@ -5,7 +5,7 @@ from functools import cached_property
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationError
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from callstream.contract.topics import Topics
 
@@ -20,7 +20,10 @@ class SettingsError(Exception):
 
 def _seconds(value: object) -> object:
     """Read a plain number as seconds, as `.env` files write it."""
-    return timedelta(seconds=float(value)) if isinstance(value, str | int | float) else value
+    try:
+        return timedelta(seconds=float(value)) if isinstance(value, str | int | float) else value
+    except OverflowError:
+        raise ValueError("the number is too large") from None
 
 
 Seconds = Annotated[timedelta, BeforeValidator(_seconds), Field(ge=timedelta(0), le=timedelta(days=1))]
@@ -31,7 +34,7 @@ def _parts(value: object) -> object:
     return tuple(part for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
-Schedule = Annotated[tuple[Seconds, ...], NoDecode, BeforeValidator(_parts)]
+Schedule = Annotated[tuple[Seconds, ...], BeforeValidator(_parts)]
 
 
 class Group(BaseModel):
@@ -110,6 +113,7 @@ class Settings(BaseSettings):
         frozen=True,
         extra="ignore",
         env_ignore_empty=True,
+        enable_decoding=False,  # no variable holds JSON, so a bad one is told like any other
     )
 
     task_delay: Seconds = Field(timedelta(0), description="Seconds that every task waits first, to show asynchrony")
@@ -140,5 +144,5 @@ def load_settings() -> Settings:
 
 
 def variable(path: tuple[int | str, ...]) -> str:
-    """Return the environment variable of the setting at `path`."""
-    return PREFIX + DELIMITER.join(str(part) for part in path).upper()
+    """Return the environment variable of the setting at `path`; the parts of a list share one."""
+    return PREFIX + DELIMITER.join(part for part in path if isinstance(part, str)).upper()

@@ -1,12 +1,15 @@
 """Fetches JSON from REST APIs."""
 
+import re
+import zlib
+from collections.abc import Callable
 from typing import Literal
 
 import httpx
 import pydantic_core
 from pydantic import Field, JsonValue
 
-from callstream.contract.messages import Item
+from callstream.contract.messages import Item, Json
 from callstream.tasks.registry import TaskContext, TaskError, task
 
 _EXAMPLE = (
@@ -19,6 +22,10 @@ _EXAMPLE = (
     },
 )
 _HTTP_ERROR = 400
+_LAST_PORT = 65_535
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_NOT_IN_HEADER = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_GZIP = zlib.MAX_WBITS | 16  # zlib's way to say: with gzip's header
 
 
 class DataItem(Item):
@@ -27,17 +34,14 @@ class DataItem(Item):
     url: str
     method: Literal["GET", "POST"] = "GET"
     headers: dict[str, str] = Field(default_factory=dict)
-    payload: dict[str, JsonValue] | list[dict[str, JsonValue]] = Field(default_factory=dict)
+    payload: dict[str, Json] | list[dict[str, Json]] = Field(default_factory=dict)
 
 
 @task("data", path="/v1/data/from-api", example=_EXAMPLE)
 async def fetch(item: DataItem, context: TaskContext) -> JsonValue:
     """Fetch JSON from each API."""
-    content = pydantic_core.to_json(item.payload) if item.method == "POST" else None
-    headers = {"content-type": "application/json", **_lowered(item.headers)} if content else item.headers
     try:
-        request = context.http.build_request(item.method, item.url, headers=headers, content=content)
-        response = await context.http.send(request, stream=True)
+        response = await context.http.send(_request(item, context.http), stream=True)
         try:
             if response.status_code >= _HTTP_ERROR:
                 raise TaskError(f"the API answered {response.status_code}")
@@ -46,24 +50,56 @@ async def fetch(item: DataItem, context: TaskContext) -> JsonValue:
             await response.aclose()
     except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
         raise TaskError(f"the url cannot be used: {error}") from error
-    except (ValueError, TypeError) as error:  # header names and values that HTTP does not allow
-        raise TaskError(f"the request cannot be sent: {error}") from error
     except httpx.HTTPError as error:
-        raise TaskError(f"the API cannot be reached: {error or type(error).__name__}") from error
+        raise TaskError(f"the API cannot be reached: {str(error) or type(error).__name__}") from error
     return _json(body)
 
 
-def _lowered(headers: dict[str, str]) -> dict[str, str]:
-    return {name.lower(): value for name, value in headers.items()}
+def _request(item: DataItem, http: httpx.AsyncClient) -> httpx.Request:
+    """Return the request that the item describes, checked here and not left to what a transport makes of it."""
+    url = httpx.URL(item.url)
+    if url.scheme not in {"http", "https"} or not url.host or "%" in url.host:  # % is what a space became
+        raise TaskError("the url cannot be used: it must be an absolute http or https URL with a host")
+    if url.port is not None and not 0 < url.port <= _LAST_PORT:
+        raise TaskError(f"the url cannot be used: there is no port {url.port}")
+    headers = httpx.Headers({"accept-encoding": "gzip"})
+    content = None
+    if item.method == "POST":
+        content = pydantic_core.to_json(item.payload)
+        headers["content-type"] = "application/json"
+    for name, value in item.headers.items():
+        if not _HEADER_NAME.fullmatch(name) or not value.isascii() or _NOT_IN_HEADER.search(value):
+            raise TaskError(f"the header {name!r} cannot be sent: HTTP does not allow its name or value")
+        headers[name] = value
+    return http.build_request(item.method, url, headers=headers, content=content)
 
 
 async def _read(response: httpx.Response, limit: int) -> bytes:
+    """Return the decoded body; httpx's own decoders inflate a chunk whole, however large it becomes."""
+    decode = _decoder(response.headers.get("content-encoding", "identity").strip().lower())
     body = bytearray()
-    async for chunk in response.aiter_bytes():
-        body += chunk
+    async for chunk in response.aiter_raw():
+        body += decode(chunk, limit + 1 - len(body))
         if len(body) > limit:
             raise TaskError(f"the API's answer is larger than {limit} bytes")
     return bytes(body)
+
+
+def _decoder(coding: str) -> Callable[[bytes, int], bytes]:
+    """Return what decodes a chunk into at most so many bytes."""
+    if coding in {"", "identity"}:
+        return lambda chunk, most: chunk[:most]
+    if coding not in {"gzip", "x-gzip"}:
+        raise TaskError(f"the API's answer is encoded as {coding!r}, which cannot be read")
+    inflate = zlib.decompressobj(_GZIP)
+
+    def decode(chunk: bytes, most: int) -> bytes:
+        try:
+            return inflate.decompress(chunk, most)
+        except zlib.error as error:
+            raise TaskError(f"the API's answer is not valid gzip: {error}") from error
+
+    return decode
 
 
 def _json(body: bytes) -> JsonValue:

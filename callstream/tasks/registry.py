@@ -53,7 +53,7 @@ def task(name: str, *, path: str, example: Iterable[Mapping[str, object]] = ()) 
 
     def make(handler: Handler) -> Task:
         parameters = list(inspect.signature(handler).parameters)
-        item = get_type_hints(handler).get(parameters[0]) if parameters else None
+        item = _hints(name, handler).get(parameters[0]) if parameters else None
         if not (inspect.isclass(item) and issubclass(item, Item)):
             raise RegistryError(f"task {name!r}: the handler's first argument must be annotated with an Item")
         request = cast("type[TaskRequest[Any]]", TaskRequest[item])  # type: ignore[valid-type]
@@ -63,16 +63,26 @@ def task(name: str, *, path: str, example: Iterable[Mapping[str, object]] = ()) 
     return make
 
 
+def _hints(name: str, handler: Handler) -> dict[str, Any]:
+    try:
+        return get_type_hints(handler)
+    except (NameError, TypeError) as error:
+        raise RegistryError(f"task {name!r}: the handler's annotations cannot be read: {error}") from error
+
+
 def load_tasks() -> Tasks:
     """Return the installed task types by name.
 
     Raises:
-        RegistryError: an entry point is no task, or two tasks share a name or a path.
+        RegistryError: an entry point cannot be loaded or is no task, or two tasks share a name or a path.
     """
     found: dict[str, Task] = {}
     paths: dict[str, str] = {}
     for entry in sorted(entry_points(group=ENTRY_POINTS)):
-        loaded = entry.load()
+        try:
+            loaded = entry.load()
+        except (ImportError, AttributeError) as error:
+            raise RegistryError(f"the entry point {entry.value!r} cannot be loaded: {error}") from error
         if not isinstance(loaded, Task):
             raise RegistryError(f"the entry point {entry.value!r} is not a task: decorate the handler with @task")
         if loaded.name in found:

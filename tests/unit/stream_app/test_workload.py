@@ -152,7 +152,7 @@ class WorkloadMachine(RuleBasedStateMachine):
 def test_any_order_of_reads_completions_and_revocations() -> None:
     run_state_machine_as_test(
         WorkloadMachine, settings=settings(max_examples=200, stateful_step_count=40, deadline=None)
-    )  # type: ignore[no-untyped-call]
+    )
 
 
 async def test_a_failure_ends_the_process_and_its_record_stays_unfinished() -> None:

@@ -1,0 +1,39 @@
+"""A dead letter keeps what came, and says where it came from and why."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from callstream.contract.dead_letters import Reason, dead_letter
+from callstream.contract.records import Headers
+from tests.unit.records import header, record
+
+
+@pytest.mark.parametrize("value", [b"\xff not { json", b"", None])
+@pytest.mark.parametrize("key", [b"\x00key", None])
+def test_a_dead_letter_is_the_record_as_it_came(value: bytes | None, key: bytes | None) -> None:
+    headers: Headers = (("ce_id", b"a"), ("ce_id", b"b"), ("x", None), ("dead_letter_reason", b"an earlier one"))
+    letter = dead_letter(record(value, key=key, headers=headers), "task.dead-letters", Reason.UNREADABLE, "why")
+    assert (letter.topic, letter.key, letter.value) == ("task.dead-letters", key, value)
+    assert letter.headers[: len(headers)] == headers
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_a_dead_letter_tells_its_origin_and_reason(reason: Reason) -> None:
+    letter = dead_letter(record(b"", topic="data.requests"), "task.dead-letters", reason, "the value is not JSON")
+    assert dict(letter.headers) == {
+        "dead_letter_reason": reason.value.encode(),
+        "dead_letter_error": b"the value is not JSON",
+        "dead_letter_topic": b"data.requests",
+        "dead_letter_partition": b"3",
+        "dead_letter_offset": b"42",
+    }
+
+
+@given(st.text(st.characters(exclude_categories=())), st.sampled_from([1, 5_000]))
+def test_the_error_of_a_dead_letter_is_bounded_and_always_utf_8(text: str, times: int) -> None:
+    error = header(dead_letter(record(b""), "task.dead-letters", Reason.UNREADABLE, text * times), "dead_letter_error")
+    assert error is not None
+    assert len(error) <= 4_096
+    assert (text * times).encode("utf-8", "replace").startswith(error)
+    error.decode()

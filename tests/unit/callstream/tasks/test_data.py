@@ -1,0 +1,234 @@
+"""What a fetch gives: the JSON that the API answered, or an error that the receiver can read."""
+
+import asyncio
+import gzip
+import json
+import tracemalloc
+import zlib
+from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+from pydantic import JsonValue, ValidationError
+
+from callstream.contract.messages import TaskRequest
+from callstream.tasks import TaskContext, TaskError
+from callstream.tasks.data import DataItem, fetch
+from callstream.tasks.run import run_items
+from tests.support.waiting import eventually
+from tests.unit.records import CALLBACK_URL
+
+URL = "http://api.example/data.json"
+LIMIT = 1_000
+Answer = Callable[[httpx.Request], httpx.Response]
+
+
+def context(answer: Callable[[httpx.Request], Any]) -> TaskContext:
+    return TaskContext(httpx.AsyncClient(transport=httpx.MockTransport(answer)), LIMIT)
+
+
+def answering(body: bytes | list[bytes], status: int = 200, **headers: str) -> Answer:
+    """Answer with a body that is streamed, as one from the network is."""
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for chunk in [body] if isinstance(body, bytes) else body:
+            yield chunk
+
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return lambda _: httpx.Response(status, headers=named, content=chunks())
+
+
+def failing(error: Exception) -> Answer:
+    def fail(_: httpx.Request) -> httpx.Response:
+        raise error
+
+    return fail
+
+
+def item(**fields: Any) -> DataItem:
+    return DataItem(**{"name": "api_0", "url": URL} | fields)
+
+
+async def fetched(answer: Answer, **fields: Any) -> Any:
+    value = fetch.handler(item(**fields), context(answer))
+    assert not isinstance(value, str | int | float | list | dict | None)
+    return await value
+
+
+@pytest.mark.parametrize("value", [{"a": [1, 2.5, None, "ü"]}, [], 7, "text", None, False])
+@pytest.mark.parametrize("encode", [bytes, gzip.compress])
+async def test_the_json_that_the_api_answers_is_the_result(encode: Callable[[bytes], bytes], value: JsonValue) -> None:
+    coding = "identity" if encode is bytes else "gzip"
+    assert await fetched(answering(encode(json.dumps(value).encode()), content_encoding=coding)) == value
+
+
+async def test_a_compressed_answer_may_come_in_pieces_of_any_size() -> None:
+    body = gzip.compress(b'{"a": 1}')
+    assert await fetched(answering([bytes([byte]) for byte in body], content_encoding="x-gzip")) == {"a": 1}
+
+
+BOMB = gzip.compress(b"[" + b" " * 10_000_000 + b"]")
+
+
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        (answering(b"{}", 400), "answered 400"),
+        (answering(b"{}", 404), "answered 404"),
+        (answering(b"{}", 503), "answered 503"),
+        (answering(b"", 302, location=f"{URL}?again"), "not JSON"),
+        (answering(b"", 204), "not JSON"),
+        (answering(b"<html>"), "not JSON"),
+        (answering(b'{"a": 1} {"b": 2}'), "not JSON"),
+        (answering(b'"\xff"'), "not JSON"),
+        (answering(b'"\\ud800"'), "not JSON"),
+        (answering(b"[NaN]"), "not JSON"),
+        (answering(b"[" * 400 + b"]" * 400), "not JSON"),
+        (answering(b'"' + b"x" * LIMIT + b'"'), f"larger than {LIMIT} bytes"),
+        (answering([b'"', *[b"x" * 100] * LIMIT]), f"larger than {LIMIT} bytes"),
+        (answering(b"{}", content_encoding="gzip"), "not valid gzip"),
+        (answering(gzip.compress(b'{"a": 1}')[:-12], content_encoding="gzip"), "not JSON"),
+        (answering(gzip.compress(gzip.compress(b"{}")), content_encoding="gzip, gzip"), "encoded as 'gzip, gzip'"),
+        (answering(zlib.compress(b"{}"), content_encoding="deflate"), "encoded as 'deflate'"),
+        (answering(b"{}", content_encoding="br"), "encoded as 'br'"),
+        (failing(httpx.ConnectError("Connection refused")), "cannot be reached: Connection refused"),
+        (failing(httpx.ReadError("")), "cannot be reached: ReadError"),
+        (failing(httpx.RemoteProtocolError("no HTTP")), "cannot be reached: no HTTP"),
+    ],
+)
+async def test_an_answer_that_is_of_no_use_is_a_readable_error(answer: Answer, text: str) -> None:
+    with pytest.raises(TaskError, match=text):
+        await fetched(answer)
+
+
+async def test_no_more_of_an_answer_is_read_than_the_limit() -> None:
+    sent = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal sent
+        while True:
+            sent += 1
+            yield b"x" * (LIMIT // 2)
+
+    with pytest.raises(TaskError, match="larger than"):
+        await fetched(lambda _: httpx.Response(200, content=endless()))
+    assert sent == 3
+
+
+async def test_a_small_answer_that_would_become_a_large_one_is_never_inflated_whole() -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(TaskError, match=f"larger than {LIMIT} bytes"):
+            await fetched(answering(BOMB, content_encoding="gzip"))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2_000_000  # bytes, most of them for the client itself
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "data.json",
+        "/data.json",
+        "//api.example/data.json",
+        "ftp://api.example/",
+        "file:///etc/passwd",
+        "http://",
+        "http:///data.json",
+        "http://api.example:99999/",
+        "http://api.example:0/",
+        "http://api.example:port/",
+        "http://api example/",
+        "http://[::1/",
+        "http://api.example/\x00",
+        "http://☃.example/",
+        "http://" + "x" * 70_000,
+    ],
+)
+async def test_a_url_that_cannot_be_used_is_a_readable_error_and_nothing_is_sent(url: str) -> None:
+    with pytest.raises(TaskError, match="url cannot be used"):
+        await fetched(failing(AssertionError("sent")), url=url)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("bad\nname", "x"), ("bad name", "x"), ("", "x"), ("ü", "x"), ("x", "a\r\nhost: b"), ("x", "\x00"), ("x", "ü")],
+)
+async def test_a_header_that_http_does_not_allow_is_a_readable_error_and_nothing_is_sent(name: str, value: str) -> None:
+    with pytest.raises(TaskError, match=r"the header .* cannot be sent"):
+        await fetched(failing(AssertionError("sent")), headers={name: value})
+
+
+@pytest.mark.parametrize(
+    ("fields", "method", "body", "content_type"),
+    [
+        ({"payload": {"a": 1}}, "GET", b"", None),
+        ({"method": "POST", "payload": {"a": 1}}, "POST", b'{"a":1}', "application/json"),
+        ({"method": "POST", "payload": [{"a": "ü"}]}, "POST", '[{"a":"ü"}]'.encode(), "application/json"),
+        ({"method": "POST"}, "POST", b"{}", "application/json"),
+        ({"method": "POST", "headers": {"Content-Type": "text/json"}}, "POST", b"{}", "text/json"),
+    ],
+)
+async def test_the_payload_is_sent_as_json_on_post_only(
+    fields: dict[str, Any], method: str, body: bytes, content_type: str | None
+) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        assert (request.method, request.content) == (method, body)
+        assert request.headers.get("content-type") == content_type
+        return answering(b"1")(request)
+
+    assert await fetched(answer, **fields) == 1
+
+
+async def test_the_items_headers_are_sent_and_win() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        return answering(json.dumps([request.headers["X-Key"], request.headers["user-agent"]]).encode())(request)
+
+    assert await fetched(answer, headers={"x-key": "k", "User-Agent": "mine"}) == ["k", "mine"]
+
+
+async def test_a_redirect_is_not_followed() -> None:
+    asked: list[httpx.URL] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url)
+        return answering(b'{"moved": true}', 307, location="http://inside.example/")(request)
+
+    assert await fetched(answer) == {"moved": True}
+    assert asked == [URL]
+
+
+async def test_items_are_fetched_at_once_within_the_bound() -> None:
+    under_way = 0
+    go_on = asyncio.Event()
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        nonlocal under_way
+        under_way += 1
+        await go_on.wait()
+        return answering(request.url.path.encode().removeprefix(b"/"))(request)
+
+    work = [item(name=f"api_{number}", url=f"http://api.example/{number}") for number in range(5)]
+    running = asyncio.create_task(run_items(fetch, work, context(answer), 3, timedelta(seconds=60)))
+    await eventually(lambda: under_way == 3)
+    go_on.set()
+    assert (await running).results == [{f"api_{number}": number} for number in range(5)]
+
+
+async def test_an_answer_with_a_number_beyond_any_float_is_an_entry() -> None:
+    entries = await run_items(fetch, [item()], context(answering(b"[1e999]")), 1, timedelta(seconds=60))
+    assert entries.results == []
+    assert "not JSON" in str(entries.errors[0]["api_0"])
+
+
+@pytest.mark.parametrize(
+    "payload", ['{"a": NaN}', '{"a": 1e999}', '[{"a": [-Infinity]}]', "[1]", '"text"', '{"a": "\\ud800"}']
+)
+def test_a_payload_that_could_not_be_sent_as_json_is_refused(payload: str) -> None:
+    raw = f'{{"callback_url": "{CALLBACK_URL}", "message": [{{"name": "a", "url": "{URL}", "payload": {payload}}}]}}'
+    with pytest.raises(ValidationError):
+        TaskRequest[DataItem].model_validate_json(raw)

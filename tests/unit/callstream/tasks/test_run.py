@@ -1,0 +1,197 @@
+"""Whatever a handler does, every item has its entry, in the order of the request."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any, NoReturn
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from callstream.contract.messages import CallbackBody, Item
+from callstream.tasks import TaskContext, TaskError, task
+from callstream.tasks.run import Entries, run_items
+from tests.support.waiting import eventually
+
+PATIENT = timedelta(seconds=60)
+CONTEXT = TaskContext(httpx.AsyncClient(), 1_000)
+
+
+class Work(Item):
+    outcome: Any = None
+
+
+def items(*outcomes: Any) -> list[Work]:
+    return [Work(name=f"item_{number}", outcome=outcome) for number, outcome in enumerate(outcomes)]
+
+
+async def act(item: Work) -> Any:
+    """Do what the item says: call it, raise it, or return it."""
+    if isinstance(item.outcome, BaseException):
+        raise item.outcome
+    return await item.outcome() if callable(item.outcome) else item.outcome
+
+
+def act_at_once(item: Work) -> Any:
+    if isinstance(item.outcome, BaseException):
+        raise item.outcome
+    return item.outcome
+
+
+HANDLERS = [act, act_at_once]
+
+
+async def run(
+    work: list[Work],
+    handler: Callable[[Work], Any] = act,
+    concurrency: int = 10,
+    deadline: timedelta = PATIENT,
+) -> Entries:
+    return await run_items(task("work", path="/v1/work")(handler), work, CONTEXT, concurrency, deadline)
+
+
+@pytest.mark.parametrize("handler", HANDLERS)
+@given(outcomes=st.lists(st.integers() | st.builds(TaskError, st.text())), concurrency=st.integers(1, 4))
+def test_entries_stand_in_the_order_of_the_items(
+    handler: Callable[[Work], Any], outcomes: list[Any], concurrency: int
+) -> None:
+    work = items(*outcomes)
+    entries = asyncio.run(run(work, handler, concurrency))
+    failed = [isinstance(outcome, TaskError) for outcome in outcomes]
+    assert entries.results == [{item.name: item.outcome} for item, bad in zip(work, failed, strict=True) if not bad]
+    assert [list(entry) for entry in entries.errors] == [
+        [item.name] for item, bad in zip(work, failed, strict=True) if bad
+    ]
+
+
+async def test_order_is_that_of_the_items_also_when_they_end_in_another() -> None:
+    first_may_end = asyncio.Event()
+
+    async def first() -> str:
+        await first_may_end.wait()
+        return "first"
+
+    async def second() -> str:
+        first_may_end.set()
+        return "second"
+
+    assert (await run(items(first, second))).results == [{"item_0": "first"}, {"item_1": "second"}]
+
+
+@pytest.mark.parametrize("handler", HANDLERS)
+async def test_items_of_one_name_keep_an_entry_each(handler: Callable[[Work], Any]) -> None:
+    outcomes = [1, 2, TaskError("a"), TaskError("b")]
+    entries = await run([Work(name="same", outcome=outcome) for outcome in outcomes], handler)
+    assert entries == Entries([{"same": 1}, {"same": 2}], [{"same": "a"}, {"same": "b"}])
+
+
+@pytest.mark.parametrize("concurrency", [1, 3])
+async def test_no_more_items_are_under_way_than_allowed_and_no_fewer(concurrency: int) -> None:
+    under_way = most = 0
+    go_on = asyncio.Event()
+
+    async def wait() -> None:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await go_on.wait()
+        under_way -= 1
+
+    running = asyncio.create_task(run(items(*[wait] * 7), concurrency=concurrency))
+    await eventually(lambda: under_way == concurrency)
+    go_on.set()
+    assert len((await running).results) == 7
+    assert most == concurrency
+
+
+async def test_an_item_that_never_ends_is_an_entry_at_its_deadline_and_holds_up_no_other() -> None:
+    entries = await run(items(asyncio.Event().wait, 1), deadline=timedelta(milliseconds=5))
+    assert entries == Entries([{"item_1": 1}], [{"item_0": "no result within 0.005 s"}])
+
+
+class UnprintableError(Exception):
+    def __str__(self) -> NoReturn:
+        raise ValueError
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (TaskError("the API answered 500"), "the API answered 500"),
+        (KeyError("num_3"), "KeyError: 'num_3'"),
+        (TimeoutError("of its own"), "TimeoutError: of its own"),
+        (RecursionError(), "RecursionError"),
+        (UnprintableError(), "UnprintableError"),
+        (FileNotFoundError("name\udcff"), "name\\udcff"),
+        (TaskError("half a pair: \ud83d"), "half a pair: \\ud83d"),
+        (asyncio.CancelledError(), "cancelled"),
+    ],
+)
+@pytest.mark.parametrize("handler", HANDLERS)
+async def test_whatever_a_handler_raises_is_its_items_entry_alone(
+    handler: Callable[[Work], Any], error: BaseException, text: str
+) -> None:
+    entries = await run(items(1, error, 2), handler)
+    assert entries.results == [{"item_0": 1}, {"item_2": 2}]
+    ((name, said),) = entries.errors[0].items()
+    assert name == "item_1"
+    assert text in str(said)
+    CallbackBody(results=[], errors=entries.errors, task_id="t").model_dump_json().encode()
+
+
+def cycle() -> list[Any]:
+    value: list[Any] = []
+    value.append(value)
+    return value
+
+
+def deep() -> list[Any]:
+    value: list[Any] = []
+    for _ in range(100_000):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [{1}, (1, 2), {1: "a"}, b"bytes", object(), float("nan"), [float("inf")], "\ud800", 10**5_000, cycle(), deep()],
+    ids=["set", "tuple", "integer key", "bytes", "object", "nan", "inf", "surrogate", "huge", "cycle", "deep"],
+)
+@pytest.mark.parametrize("handler", HANDLERS)
+async def test_a_result_that_json_does_not_have_is_an_entry(handler: Callable[[Work], Any], value: Any) -> None:
+    entries = await run(items(value, 1), handler)
+    assert entries.results == [{"item_1": 1}]
+    ((name, said),) = entries.errors[0].items()
+    assert name == "item_0"
+    assert str(said).startswith("the result is not JSON: ")
+
+
+async def test_when_the_task_is_cancelled_its_items_are_and_nothing_is_returned() -> None:
+    begun = asyncio.Event()
+
+    async def wait() -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    running = asyncio.create_task(run(items(wait)))
+    await begun.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+
+async def test_a_handler_that_asks_for_the_context_gets_it() -> None:
+    async def limit(_: Work, context: TaskContext) -> int:
+        return context.fetch_limit
+
+    entries = await run_items(task("work", path="/v1/work")(limit), items(None), CONTEXT, 1, PATIENT)
+    assert entries.results == [{"item_0": 1_000}]
+
+
+async def test_an_ordinary_function_that_returns_an_awaitable_is_awaited() -> None:
+    def begin(item: Work) -> Awaitable[Any]:
+        return act(item)
+
+    assert (await run(items(5), begin)).results == [{"item_0": 5}]

@@ -1,0 +1,76 @@
+"""A record's value is a message, or there is a reason why not."""
+
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+from callstream.contract.dead_letters import Reason
+from callstream.contract.messages import Item, TaskRequest
+from stream_app.reading import UnreadableError, read
+from tests.unit.records import CALLBACK_URL, record
+
+LIMIT = 200
+REQUEST = {"callback_url": CALLBACK_URL, "message": [{"name": "a"}]}
+
+
+class Many(BaseModel):
+    numbers: list[int]
+
+
+def reason(value: Any, model: type[BaseModel] = TaskRequest[Item]) -> tuple[Reason, str]:
+    with pytest.raises(UnreadableError) as error:
+        read(record(value), model, LIMIT)
+    return error.value.reason, str(error.value)
+
+
+def test_a_value_of_the_right_shape_is_the_message() -> None:
+    assert read(record(REQUEST), TaskRequest[Item], LIMIT).message[0].name == "a"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "no value"),
+        (b"", "EOF"),
+        (b"\xff\xfe", "value: Invalid JSON"),
+        (b'{"callback_url": "\xff"}', "Invalid JSON"),
+        (b"not json", "value: Invalid JSON"),
+        (b"[" * LIMIT, "recursion limit|EOF"),
+        (b'{"callback_url": "\\ud800"}', "Invalid JSON"),
+        ([], "value: Input should be an object"),
+        ({"message": []}, "callback_url: Field required"),
+        (REQUEST | {"callback_url": "ftp://receiver.example/"}, "callback_url: .* http or https"),
+        (REQUEST | {"message": {}}, "message: Input should be a valid array"),
+        (REQUEST | {"message": [{}]}, r"message\.0\.name: Field required"),
+    ],
+)
+def test_a_value_that_cannot_be_read_is_told_with_the_field(value: Any, text: str) -> None:
+    told, detail = reason(value)
+    assert told is Reason.UNREADABLE
+    assert re.search(text, detail)
+
+
+@pytest.mark.parametrize("over", [0, 1])
+def test_a_value_may_have_as_many_bytes_as_the_limit(over: int) -> None:
+    raw = b'{"callback_url": "%s", "message": []' % CALLBACK_URL.encode()
+    value = raw.ljust(LIMIT - 1 + over) + b"}"
+    if over:
+        assert reason(value) == (Reason.TOO_LARGE, "the value has 201 bytes; 200 are allowed")
+    else:
+        assert read(record(value), TaskRequest[Item], LIMIT).message == []
+
+
+@pytest.mark.parametrize(("wrong", "shown", "more"), [(5, 5, ""), (6, 5, "and 1 more"), (30, 5, "and 25 more")])
+def test_at_most_five_errors_are_named(wrong: int, shown: int, more: str) -> None:
+    _, text = reason({"numbers": ["x"] * wrong}, Many)
+    assert text.count("numbers.") == shown
+    assert text.partition("; and ")[2] == more.removeprefix("and ")
+
+
+@given(st.binary(max_size=LIMIT))
+def test_whatever_the_bytes_nothing_but_unreadable_is_raised(value: bytes) -> None:
+    reason(value)

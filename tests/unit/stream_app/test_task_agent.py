@@ -1,0 +1,175 @@
+"""A request becomes a result or a dead letter, whatever it brings."""
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from callstream.contract.headers import task_id_of
+from callstream.contract.messages import Item, TaskResult
+from callstream.contract.records import Headers
+from callstream.runtime.settings import Settings
+from callstream.tasks import TaskContext, load_tasks, task
+from stream_app.output import Output, ProduceError, RecordTooLargeError
+from stream_app.task_agent import TaskAgent
+from tests.unit.records import CALLBACK_URL, RECEIVED, Broker, header, record
+
+EXAMPLE = {
+    "callback_url": CALLBACK_URL,
+    "message": [
+        {"name": "calc_0", "num_1": 123, "num_2": 0.75647, "operation": "+", "result_rounding": 2},
+        {"name": "calc_1", "num_1": 1, "num_2": 0, "operation": "/", "result_rounding": 2},
+        {"name": "calc_2", "num_1": 785687256, "num_2": 0.75647, "operation": "-", "result_rounding": 4},
+    ],
+}
+TRACE: Headers = (("traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),)
+
+
+@task("odd", path="/v1/odd")
+def odd(_: Item) -> Any:
+    """Return what JSON does not have."""
+    return {float("nan"), "\ud800"}
+
+
+def settings(**values: Any) -> Settings:
+    return Settings.model_validate(values)
+
+
+def agent(output: Output, **values: Any) -> TaskAgent:
+    tasks = {**load_tasks(), "odd": odd}
+    return TaskAgent(settings(**values), tasks, TaskContext(httpx.AsyncClient(), 1_000), output)
+
+
+def result(broker: Broker) -> TaskResult:
+    assert broker.only.value is not None
+    return TaskResult.model_validate_json(broker.only.value)
+
+
+async def test_a_request_becomes_a_result_of_its_items_in_order(broker: Broker, output: Output) -> None:
+    await agent(output).process(record(EXAMPLE, headers=(("ce_id", b"t-1"),)))
+    written = result(broker)
+    assert broker.only.topic == "task.results"
+    assert (written.task_id, written.task, written.callback_url) == ("t-1", "calculation", CALLBACK_URL)
+    assert written.results == [{"calc_0": 123.76}, {"calc_2": 785687255.2435}]
+    assert written.errors == [{"calc_1": "division by zero"}]
+    assert written.times.received == datetime.fromtimestamp(RECEIVED, UTC)
+    assert written.times.started <= written.times.finished
+
+
+@pytest.mark.parametrize("headers", [(), (("ce_id", b"t-1"), ("x", b"y")), (("traceparent", None),)])
+async def test_a_result_is_keyed_by_its_task_and_carries_the_trace(
+    broker: Broker, output: Output, headers: Headers
+) -> None:
+    request = record(EXAMPLE, key=b"any", headers=(*headers, *TRACE))
+    await agent(output).process(request)
+    task_id = task_id_of(request)
+    assert (broker.only.key, header(broker.only, "ce_id")) == (task_id.encode(), task_id.encode())
+    assert header(broker.only, "ce_type") == b"callstream.calculation.finished"
+    assert header(broker.only, "content-type") == b"application/json"
+    assert TRACE[0] in broker.only.headers
+    assert "x" not in dict(broker.only.headers)
+
+
+@pytest.mark.parametrize(
+    ("value", "headers", "reason_and_error"),
+    [
+        (b"not json", (), (b"unreadable", b"Invalid JSON")),
+        (None, (), (b"unreadable", b"no value")),
+        ({"message": []}, (), (b"unreadable", b"callback_url: Field required")),
+        (b" " * 501, (), (b"too-large", b"501 bytes; 500 are allowed")),
+        (EXAMPLE, (("ce_id", b"a"), ("ce_id", b"b")), (b"unreadable", b"ce_id is there more than once")),
+        (EXAMPLE, (("ce_id", b"\xff"),), (b"unreadable", b"ce_id is not")),
+        (EXAMPLE, (("ce_id", None),), (b"unreadable", b"ce_id is not")),
+    ],
+)
+async def test_a_record_that_cannot_be_read_is_a_dead_letter_with_the_reason(
+    broker: Broker, output: Output, value: Any, headers: Headers, reason_and_error: tuple[bytes, bytes]
+) -> None:
+    request = record(value, headers=headers, key=b"key")
+    await agent(output, gateway={"body_limit": 500}).process(request)
+    assert (broker.only.topic, broker.only.key, broker.only.value) == ("task.dead-letters", b"key", request.value)
+    assert broker.only.headers[: len(headers)] == headers
+    reason, error = reason_and_error
+    assert header(broker.only, "dead_letter_reason") == reason
+    assert error in (header(broker.only, "dead_letter_error") or b"")
+
+
+async def test_a_result_that_json_does_not_have_is_an_error_and_the_task_calls_back(
+    broker: Broker, output: Output
+) -> None:
+    request = {"callback_url": CALLBACK_URL, "message": [{"name": "a"}]}
+    await agent(output).process(record(request, topic="odd.requests"))
+    assert result(broker).results == []
+    assert [list(entry) for entry in result(broker).errors] == [["a"]]
+
+
+async def test_a_result_that_is_too_large_is_an_error_of_every_item(broker: Broker, output: Output) -> None:
+    broker.failures.append(RecordTooLargeError("too large"))
+    await agent(output).process(record(EXAMPLE))
+    assert result(broker).results == []
+    text = "the results of this task are too large to be sent"
+    assert result(broker).errors == [{f"calc_{number}": text} for number in range(3)]
+
+
+async def test_a_task_of_which_even_the_errors_are_too_large_is_a_dead_letter(broker: Broker, output: Output) -> None:
+    broker.failures.extend([RecordTooLargeError("too large")] * 2)
+    request = record(EXAMPLE)
+    await agent(output).process(request)
+    assert (broker.only.topic, broker.only.value) == ("task.dead-letters", request.value)
+    assert header(broker.only, "dead_letter_reason") == b"too-large"
+
+
+@pytest.mark.parametrize("value", [EXAMPLE, b"not json"])
+async def test_a_broker_that_does_not_come_back_leaves_the_record_unfinished(
+    broker: Broker, output: Output, value: Any
+) -> None:
+    broker.failures.extend([ProduceError("no leader")] * 100)
+    with pytest.raises(ProduceError):
+        await agent(output).process(record(value))
+
+
+@pytest.mark.parametrize("timestamp", [1e300, -1e300, float("inf"), float("nan"), 2.0**62 / 1000])
+async def test_a_time_that_no_calendar_has_holds_nothing_up(broker: Broker, output: Output, timestamp: float) -> None:
+    await agent(output).process(record(EXAMPLE, timestamp=timestamp))
+    assert result(broker).times.received == result(broker).times.started
+
+
+@pytest.mark.parametrize(("delay", "waits"), [("0", []), ("2.5", [2.5])])
+async def test_a_task_waits_first_as_long_as_the_settings_say(
+    monkeypatch: pytest.MonkeyPatch, broker: Broker, output: Output, delay: str, waits: list[float]
+) -> None:
+    waited: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waited.append(seconds)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    await agent(output, task_delay=delay).process(record(EXAMPLE))
+    assert waited == waits
+    assert len(broker.taken) == 1
+
+
+def test_the_sources_are_the_requests_of_every_task_behind_the_prefix(output: Output) -> None:
+    sources = agent(output, topics={"prefix": "blue."}).sources
+    assert set(sources) >= {"blue.calculation.requests", "blue.data.requests", "blue.odd.requests"}
+
+
+@given(
+    value=st.binary(max_size=100),
+    headers=st.lists(st.tuples(st.sampled_from(["ce_id", "traceparent", "x"]), st.none() | st.binary(max_size=5))),
+    key=st.none() | st.binary(max_size=5),
+    timestamp=st.floats(),
+)
+@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_a_record_brings_it_ends_as_one_record(
+    value: bytes, headers: list[tuple[str, bytes | None]], key: bytes | None, timestamp: float
+) -> None:
+    broker = Broker()
+    request = record(value, headers=tuple(headers), key=key, timestamp=timestamp)
+    asyncio.run(agent(Output(broker)).process(request))
+    assert broker.only.value == value
