@@ -143,7 +143,8 @@ def callbacks() -> None:
 @app.command()
 def receiver(port: Port = 8001, host: Host = "127.0.0.1") -> None:
     """Show callbacks: an example of a receiver, for trying out."""
+    from cli.listening import listen
     from receiver.main import run
 
     _start()
-    run(host, port)
+    run(listen(host, port))
