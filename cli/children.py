@@ -5,8 +5,9 @@ import ctypes
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from cli.errors import CommandError
 
@@ -30,10 +31,20 @@ def _end_with_parent() -> Callable[[], None] | None:
 
 
 @asynccontextmanager
-async def child(*command: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Run `command` for the length of the block; all that it prints goes to our stderr."""
+async def child(
+    *command: str, output: int | None = None, env: Mapping[str, str] | None = None, directory: Path | None = None
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Run `command` for the length of the block; all that it prints goes to `output`, or else to our stderr."""
+    output = sys.stderr.fileno() if output is None else output
     process = await asyncio.create_subprocess_exec(
-        *command, stdin=asyncio.subprocess.DEVNULL, stdout=sys.stderr.fileno(), preexec_fn=_end_with_parent()
+        *command,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        env=env,
+        cwd=directory,
+        start_new_session=True,  # Ctrl-C, and what honcho sends to a group, reaches us alone: we say when it ends
+        preexec_fn=_end_with_parent(),
     )
     try:
         yield process
