@@ -1,7 +1,7 @@
 """The whole pipeline as real processes on a real broker."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,11 +20,16 @@ class Pipeline:
     """`gateway`, `tasks` and `callbacks`, and a client's view of them."""
 
     url: str
+    env: Mapping[str, str]
     gateway: Service
     tasks: Service
     callbacks: Service
     session: aiohttp.ClientSession
     expected: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def prefix(self) -> str:
+        return self.env.get("CALLSTREAM_TOPICS__PREFIX", "")
 
     async def submit(self, number: float, callback_url: str) -> str:
         """Submit one calculation, again until it is accepted; return its task_id."""
@@ -42,7 +47,7 @@ class Pipeline:
                 pass  # the gateway was killed; this job was not accepted
             await asyncio.sleep(0.05)
 
-    async def submit_many(self, numbers: range, callback_url: str) -> None:
+    async def submit_many(self, numbers: Iterable[int], callback_url: str) -> None:
         """Submit a calculation for each of `numbers`, over several connections."""
         left = iter(numbers)
 
@@ -84,4 +89,4 @@ async def pipeline_on(
                 timeout=aiohttp.ClientTimeout(total=10), connector=aiohttp.TCPConnector(limit=_CONNECTIONS)
             )
         )
-        yield Pipeline(f"http://127.0.0.1:{port}", gateway, tasks, callbacks, session)
+        yield Pipeline(f"http://127.0.0.1:{port}", env, gateway, tasks, callbacks, session)

@@ -1,0 +1,74 @@
+"""A broker that is killed, and members that come and go, change nothing about what was accepted."""
+
+import asyncio
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.kafka import Kafka, OwnKafka
+from tests.support.pipeline import pipeline_on
+from tests.support.processes import Service
+from tests.support.receiver import Receiver, receiving
+from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.chaos
+
+JOBS, MOST = 1_500, 60_000
+
+
+async def test_a_sigkill_of_the_broker_loses_nothing(own_kafka: OwnKafka, tmp_path: Path) -> None:
+    async with receiving() as receiver, pipeline_on(own_kafka.bootstrap, tmp_path, {}) as pipeline:
+        receiver.delay = lambda: random.uniform(0, 0.3)  # noqa: S311 - so that callbacks end out of order
+        load = asyncio.create_task(pipeline.submit_many(range(JOBS), receiver.url))
+        for _ in range(2):
+            await more_calls(receiver, JOBS // 4)
+            own_kafka.kill()
+            await own_kafka.start()
+        await load
+        await eventually(lambda: not pipeline.lost(receiver.bodies), 90, pipeline.callbacks.log_tail)
+        assert not pipeline.wrong(receiver.bodies)
+        assert not receiver.conflicts
+
+
+async def test_members_that_come_and_go_lose_nothing(kafka: Kafka, prefix: str, tmp_path: Path) -> None:
+    env = {"CALLSTREAM_TOPICS__PREFIX": prefix, "CALLSTREAM_TOPICS__PARTITIONS": "4"}
+    async with receiving() as receiver, pipeline_on(kafka.bootstrap, tmp_path, env) as pipeline:
+        receiver.delay = lambda: random.uniform(0, 0.3)  # noqa: S311 - likewise
+        numbers = Until(MOST)
+        load = asyncio.create_task(pipeline.submit_many(numbers, receiver.url))
+        for name in ("tasks", "callbacks"):
+            with Service(name, env=pipeline.env, directory=tmp_path) as second:
+                await second.wait_until_ready()
+                await more_calls(receiver, JOBS // 10)
+                assert await second.stop() == 0
+            await more_calls(receiver, JOBS // 10)
+        numbers.end()
+        await load
+        assert len(pipeline.expected) < MOST, "the load ended before the members did"
+        await eventually(lambda: not pipeline.lost(receiver.bodies), 60, pipeline.callbacks.log_tail)
+        assert not pipeline.wrong(receiver.bodies)
+        assert not receiver.conflicts
+
+
+class Until:
+    """Numbers until `end()`, at most `most`."""
+
+    def __init__(self, most: int) -> None:
+        self._numbers = iter(range(most))
+        self._ended = False
+
+    def end(self) -> None:
+        self._ended = True
+
+    def __iter__(self) -> Iterator[int]:
+        for number in self._numbers:
+            if self._ended:
+                return
+            yield number
+
+
+async def more_calls(receiver: Receiver, count: int) -> None:
+    goal = receiver.calls.total() + count
+    await eventually(lambda: receiver.calls.total() >= goal, 60)
