@@ -35,7 +35,7 @@ def main(program: str = CALLSTREAM) -> int:
         except StepError as failure:
             _explain(screen, failure)
             return 1
-        except (asyncio.CancelledError, KeyboardInterrupt):
+        except asyncio.CancelledError:
             screen.bad("stopped")
             return _INTERRUPTED
     screen.good("\nBoth callbacks came, with the right values.")
@@ -44,7 +44,8 @@ def main(program: str = CALLSTREAM) -> int:
 
 async def _stoppable(screen: Screen, directory: Path, program: str) -> None:
     work = asyncio.create_task(_demonstrate(screen, directory, program))
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, work.cancel)
+    for number in (signal.SIGINT, signal.SIGTERM):  # Ctrl-C too: a background job inherits it as ignored
+        asyncio.get_running_loop().add_signal_handler(number, work.cancel)
     await work
 
 
