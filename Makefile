@@ -30,6 +30,7 @@ up: $(BIN)/.runtime ## every process (gateway 8000, receiver 8001) until Ctrl-C
 	  *) bootstrap= ;; \
 	esac; \
 	test "$$bootstrap" || { echo "BROKER=$$BROKER is not embedded, apache or HOST:PORT" >&2; exit 2; }; \
+	export CALLSTREAM_EGRESS__ALLOW="$${CALLSTREAM_EGRESS__ALLOW:-127.0.0.0/8,::1/128}"; \
 	export CALLSTREAM_KAFKA__BOOTSTRAP="$$bootstrap" PATH="$(CURDIR)/$(BIN):$$PATH"; \
 	exec honcho --env /dev/null start $$services
 

@@ -12,12 +12,14 @@ from pydantic.fields import FieldInfo
 from rich.console import Console
 from rich.table import Table
 
+from callstream.contract.durations import duration_text
 from callstream.runtime.logs import get_logger
 from callstream.runtime.settings import DELIMITER, PREFIX, Settings, variable
 
 _ENV_FILE_HEAD = """\
 # Written by `callstream settings --env-example`: every setting with its default.
 # Copy it to .env and uncomment what shall differ; a variable of the environment goes before .env.
+# Durations are in ms, s, m, h or d; a number alone is in seconds.
 """
 
 
@@ -92,7 +94,7 @@ def _text(value: object) -> str:
         case bool():
             return str(value).lower()
         case timedelta():
-            return f"{value.total_seconds():g}"
+            return duration_text(value)
         case tuple() | list():
             return ",".join(_text(part) for part in value)
         case _:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import NamedTuple
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -18,16 +19,19 @@ from cli.errors import CommandError
 from cli.reach import answers_within
 
 _SIZE = "max.message.bytes"
+_RETENTION = "retention.ms"
+_FOR_EVER = -1  # as a retention
 _VISIBLE = 10  # seconds until every broker must show a topic that was created
 _LOOK_AGAIN = 0.1  # seconds
 
 
 class Shape(NamedTuple):
-    """What a topic is like; `largest` is in bytes, None where the broker does not tell."""
+    """What a topic is like; `largest` is in bytes, `retention` in milliseconds, None where the broker does not tell."""
 
     partitions: int
     replicas: int
     largest: int | None
+    retention: int | None
 
 
 @dataclass(frozen=True)
@@ -51,11 +55,26 @@ def run(settings: Settings, wait: float) -> None:
 
 
 def wanted_topics(settings: Settings) -> dict[str, Shape]:
-    topics = settings.topics
-    sizes = dict.fromkeys(settings.topic_names.all(load_tasks()), topics.max_message_bytes)
-    # A dead letter is larger than the record in it, and must never be refused.
-    sizes |= dict.fromkeys(settings.topic_names.dead_letters, 2 * topics.max_message_bytes)
-    return {name: Shape(topics.partitions, topics.replication_factor, size) for name, size in sizes.items()}
+    """Return every topic with the shape that it should have.
+
+    Raises:
+        CommandError: records would not be kept for as long as callbacks may wait.
+        RegistryError: the installed task types do not fit together.
+    """
+    topics, names = settings.topics, settings.topic_names
+    if topics.retention < settings.callbacks.expiry:
+        raise CommandError(
+            f"{variable(('topics', 'retention'))} is shorter than {variable(('callbacks', 'expiry'))}: "
+            "what waits for its callback would be lost"
+        )
+    kept = topics.retention // timedelta(milliseconds=1)
+    shape = Shape(topics.partitions, topics.replication_factor, topics.max_message_bytes, kept)
+    wanted = dict.fromkeys(names.all(load_tasks(), settings.callbacks.tiers), shape)
+    # A dead letter is larger than the record in it, must never be refused, and waits for a person.
+    letters = shape._replace(largest=2 * topics.max_message_bytes, retention=4 * kept)
+    # A replay asks them what became of its dead letters.
+    attempts = {names.attempts: shape._replace(retention=letters.retention)}
+    return wanted | dict.fromkeys(names.dead_letters, letters) | attempts
 
 
 async def prepare(settings: Settings, wanted: dict[str, Shape], wait: float) -> list[Prepared]:
@@ -96,7 +115,9 @@ async def _create(admin: AIOKafkaAdminClient, wanted: dict[str, Shape]) -> set[s
 
 
 def _new_topic(name: str, shape: Shape) -> NewTopic:
-    topic = NewTopic(name, shape.partitions, 1, topic_configs={_SIZE: str(shape.largest)})
+    topic = NewTopic(
+        name, shape.partitions, 1, topic_configs={_SIZE: str(shape.largest), _RETENTION: str(shape.retention)}
+    )
     topic.replication_factor = shape.replicas  # its constructor does not know -1, the broker's default
     return topic
 
@@ -106,34 +127,37 @@ async def _found(admin: AIOKafkaAdminClient, wanted: dict[str, Shape]) -> dict[s
     async with asyncio.timeout(_VISIBLE):
         while not wanted.keys() <= (shapes := await _shapes(admin)).keys():  # noqa: ASYNC110 - a broker calls nobody
             await asyncio.sleep(_LOOK_AGAIN)
-    sizes = await _sizes(admin, list(wanted))
-    return {name: shapes[name]._replace(largest=sizes.get(name)) for name in wanted}
+    configs = await _configs(admin, list(wanted))
+    return {name: _configured(shapes[name], configs.get(name, {})) for name in wanted}
+
+
+def _configured(shape: Shape, config: dict[str, int]) -> Shape:
+    return shape._replace(largest=config.get(_SIZE), retention=config.get(_RETENTION))
 
 
 async def _shapes(admin: AIOKafkaAdminClient) -> dict[str, Shape]:
     topics = await admin.describe_topics()
     return {
         topic["topic"]: Shape(
-            len(topic["partitions"]), min(len(part["replicas"]) for part in topic["partitions"]), None
+            len(topic["partitions"]), min(len(part["replicas"]) for part in topic["partitions"]), None, None
         )
         for topic in topics
         if topic["partitions"]
     }
 
 
-async def _sizes(admin: AIOKafkaAdminClient, names: list[str]) -> dict[str, int]:
+async def _configs(admin: AIOKafkaAdminClient, names: list[str]) -> dict[str, dict[str, int]]:
+    wanted = {_SIZE: None, _RETENTION: None}
     try:
         answers = await admin.describe_configs(
-            [ConfigResource(ConfigResourceType.TOPIC, name, {_SIZE: None}) for name in names]
+            [ConfigResource(ConfigResourceType.TOPIC, name, wanted) for name in names]
         )
     except KafkaConnectionError:  # the embedded broker hangs up when it is asked this
         return {}
     return {
-        name: int(entry[1])
+        name: {entry[0]: int(entry[1]) for entry in entries if entry[0] in wanted}
         for answer in answers
         for (_, _, _, name, entries) in answer.resources
-        for entry in entries
-        if entry[0] == _SIZE
     }
 
 
@@ -148,17 +172,25 @@ def _differences(name: str, wants: Shape, has: Shape) -> Iterator[str]:
             f"{name} has {has.replicas} replicas, {variable(('topics', 'replication_factor'))} wants {wants.replicas}: "
             "lower it, or reassign the partitions with Kafka's tools"
         )
-    if has.largest is not None and wants.largest is not None and has.largest < wants.largest:
+    if _less(has.largest, wants.largest):
         yield (
             f"{name} has {_SIZE}={has.largest}, {variable(('topics', 'max_message_bytes'))} wants {wants.largest} "
             f"here: lower it, or raise the topic's {_SIZE} with Kafka's tools"
         )
+    if has.retention != _FOR_EVER and _less(has.retention, wants.retention):
+        yield (
+            f"{name} has {_RETENTION}={has.retention}, {variable(('topics', 'retention'))} wants {wants.retention} "
+            f"here: lower it, or raise the topic's {_RETENTION} with Kafka's tools"
+        )
+
+
+def _less(has: int | None, wants: int | None) -> bool:
+    return has is not None and wants is not None and has < wants
 
 
 def _table(topics: list[Prepared]) -> Table:
-    table = Table("Topic", "Partitions", "Replicas", _SIZE, "")
+    table = Table("Topic", "Partitions", "Replicas", _SIZE, _RETENTION, "")
     for topic in topics:
-        partitions, replicas, largest = topic.shape
-        done = "created" if topic.created else "was there"
-        table.add_row(topic.name, str(partitions), str(replicas), str(largest or "not told"), done)
+        told = ["not told" if value is None else str(value) for value in topic.shape]
+        table.add_row(topic.name, *told, "created" if topic.created else "was there")
     return table

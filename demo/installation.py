@@ -1,6 +1,8 @@
 """A whole Callstream on free ports, from the broker to the example receiver."""
 
+import base64
 import os
+import secrets
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -68,12 +70,16 @@ async def installed(directory: Path, screen: Screen, program: str) -> AsyncItera
 
 def _environment(bootstrap: str) -> dict[str, str]:
     """Return our environment with the settings of the demo, and with no others."""
+    secret = f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}"
     inherited = {name: value for name, value in os.environ.items() if not name.upper().startswith("CALLSTREAM_")}
     return inherited | {
         "CALLSTREAM_KAFKA__BOOTSTRAP": bootstrap,
         "CALLSTREAM_KAFKA__IDEMPOTENT": "false",
         "CALLSTREAM_KAFKA__SESSION_TIMEOUT": "6",
         "CALLSTREAM_TASK_DELAY": str(_TASK_DELAY),
+        "CALLSTREAM_EGRESS__ALLOW": "127.0.0.0/8",
+        "CALLSTREAM_CALLBACKS__SECRETS": secret,
+        "RECEIVER_SECRETS": secret,
     }
 
 

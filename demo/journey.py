@@ -88,7 +88,9 @@ class Journeys:
         call = await self._within("waiting for the callback", "callbacks", self._received(task_id))
         at = datetime.fromisoformat(call["received_at"]).timestamp()
         body: JsonValue = call["body"]
-        self._screen.stage("callback", "POST /test-me, as the receiver got it", at, body)
+        self._screen.stage("callback", f"POST /test-me, as the receiver got it: {call['signature']}", at, body)
+        if call["signature"] != "signature verified":
+            raise StepError("checking the signature", call["signature"], self._installation.log("callbacks"))
         return body
 
     async def _received(self, task_id: JsonValue) -> dict[str, Any]:

@@ -1,20 +1,25 @@
-"""The callback agent: a result is delivered to its receiver, or becomes a dead letter; it never raises."""
+"""The callback agent: a result is delivered, waits for its next attempt, or is a dead letter; it never raises."""
 
 import asyncio
+import random
 import time
-from collections.abc import Mapping, Sequence
-from datetime import timedelta
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple, Protocol
 
 from callstream.contract.dead_letters import Reason
-from callstream.contract.messages import CallbackBody, TaskResult
-from callstream.contract.records import Record
+from callstream.contract.headers import HeaderError, event_headers
+from callstream.contract.messages import CallbackAttempt, CallbackBody, TaskResult
+from callstream.contract.receivers import receiver_of
+from callstream.contract.records import OutgoingRecord, Record
+from callstream.contract.retries import Progress, deadline_of, parked, progress_of
 from callstream.runtime.logs import get_logger
 from callstream.runtime.settings import Settings
-from stream_app.outcome import Delivered, Outcome, Refused, describe
+from stream_app.outcome import Delivered, Forbidden, Outcome, Refused, describe, name, status_of
 from stream_app.output import Output
-from stream_app.policy import next_delay
+from stream_app.policy import Policy
 from stream_app.reading import UnreadableError, read
+from stream_app.receivers import Busy, Receivers
 
 log = get_logger()
 
@@ -23,52 +28,168 @@ class Delivery(Protocol):
     async def attempt(self, url: str, body: bytes, headers: Mapping[str, str]) -> Outcome: ...
 
 
-class CallbackAgent:
-    """Delivers results."""
+class Signer(Protocol):
+    def headers(self, task_id: str, url: str, at: datetime, body: bytes) -> dict[str, str]: ...
 
-    def __init__(self, settings: Settings, delivery: Delivery, output: Output) -> None:
+
+class _Job(NamedTuple):
+    """A result that was read, with what its headers say."""
+
+    record: Record
+    result: TaskResult
+    progress: Progress
+    deadline: datetime
+
+
+class CallbackAgent:
+    """Delivers results; `clock` gives the time with UTC, `chance` numbers from 0 to 1."""
+
+    def __init__(  # noqa: PLR0913 - what it stands on
+        self,
+        settings: Settings,
+        delivery: Delivery,
+        signer: Signer,
+        receivers: Receivers,
+        output: Output,
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        chance: Callable[[], float] = random.random,
+    ) -> None:
         self._topics = settings.topic_names
         self._limit = 2 * settings.topics.max_message_bytes
-        self._schedule: Sequence[timedelta] = settings.callbacks.schedule
+        self._policy = Policy(settings.callbacks.schedule, settings.callbacks.retry_after_cap)
+        self._expiry = settings.callbacks.expiry
+        self._tiers = {self._topics.retry(tier): tier for tier in self._policy.tiers}
         self._delivery = delivery
+        self._signer = signer
+        self._receivers = receivers
         self._output = output
+        self._clock = clock
+        self._chance = chance
 
     @property
     def sources(self) -> list[str]:
         """The topics to read."""
-        return [self._topics.results]
+        return [self._topics.results, *self._tiers]
+
+    def wake(self, record: Record) -> float:
+        """Return when the record is to be processed, in seconds since the epoch: one in a tier has to wait."""
+        tier = self._tiers.get(record.partition.topic)
+        if tier is None:
+            return 0.0
+        try:
+            due = progress_of(record, self._clock()).due
+            return self._policy.wake(tier, datetime.fromtimestamp(record.timestamp, UTC), due).timestamp()
+        except (HeaderError, ValueError, OverflowError, OSError):
+            return 0.0  # `process` says what is wrong with it
 
     async def process(self, record: Record) -> None:
-        """Return when the callback was delivered, or its dead letter is durable."""
+        """Return when the callback was delivered, or its next step is durable."""
+        now = self._clock()
         try:
-            result = read(record, TaskResult, self._limit)
-        except UnreadableError as error:
-            await self._output.dead_letter(record, self._topics.task_dead_letters, error.reason, str(error))
+            progress = progress_of(record, now)
+            expiry = progress.first_seen + self._expiry
+            deadline = min(deadline_of(record.headers) or expiry, expiry)
+            job = _Job(record, read(record, TaskResult, self._limit), progress, deadline)
+        except (HeaderError, UnreadableError) as error:
+            reason = error.reason if isinstance(error, UnreadableError) else Reason.UNREADABLE
+            await self._output.dead_letter(record, self._topics.task_dead_letters, reason, str(error))
             return
-        outcome = await self._deliver(result)
-        if not isinstance(outcome, Delivered):
-            reason = Reason.REFUSED if isinstance(outcome, Refused) else Reason.EXHAUSTED
-            await self._output.dead_letter(record, self._topics.callback_dead_letters, reason, describe(outcome))
+        if progress.due > now and record.partition.topic in self._tiers:
+            await self._park(job, progress)  # it came out with the others of its tier
+        elif now > deadline:
+            last = f"; before: {progress.last_error}" if progress.last_error else ""
+            await self._bury(job, Reason.EXPIRED, f"the deadline {deadline.isoformat()} has passed{last}")
+        else:
+            await self._ask(job)
 
-    async def _deliver(self, result: TaskResult) -> Outcome:
-        """Try until the policy says that there is no other attempt; return the last outcome."""
-        body = CallbackBody.model_construct(results=result.results, errors=result.errors, task_id=result.task_id)
-        content = body.model_dump_json().encode()
-        headers = {"content-type": "application/json", "webhook-id": result.task_id}
-        attempt = 0
-        while True:
-            attempt += 1
-            began = time.monotonic()
-            outcome = await self._delivery.attempt(result.callback_url, content, headers)
-            delay = next_delay(outcome, attempt, self._schedule)
-            log.info(
-                "callback.attempted",
-                task_id=result.task_id,
-                attempt=attempt,
-                outcome=type(outcome).__name__.lower(),
-                detail=describe(outcome),
-                ms=round((time.monotonic() - began) * 1000),
+    async def _ask(self, job: _Job) -> None:
+        result = job.result
+        receiver = receiver_of(result.callback_url)
+        began = self._clock()
+        tried = time.monotonic()
+
+        async def attempt() -> Outcome:
+            nonlocal began, tried
+            began, tried = self._clock(), time.monotonic()  # after what it waited for its turn
+            body = CallbackBody.model_construct(results=result.results, errors=result.errors, task_id=result.task_id)
+            content = body.model_dump_json().encode()
+            headers = self._signer.headers(result.task_id, result.callback_url, began, content)
+            return await self._delivery.attempt(
+                result.callback_url, content, {"content-type": "application/json", **headers}
             )
-            if delay is None:
-                return outcome
-            await asyncio.sleep(delay.total_seconds())
+
+        may_probe = job.record.partition.topic in self._tiers
+        outcome = await self._receivers.ask(receiver, attempt, may_probe=may_probe)
+        if isinstance(outcome, Busy):
+            await self._wait(job, outcome)
+        else:
+            await self._settle(job, outcome, receiver, began, timedelta(seconds=time.monotonic() - tried))
+
+    async def _wait(self, job: _Job, busy: Busy) -> None:
+        """Let the result wait without charging it an attempt."""
+        progress, now = job.progress, self._clock()
+        pause = self._policy.next_pause(progress.waits, away=busy.away, jitter=self._chance())
+        due = max(now + pause, busy.until)
+        error = progress.last_error or busy.why
+        log.debug("callback.waits", task_id=job.result.task_id, why=busy.why, due=due.isoformat())
+        await self._park(job, progress._replace(waits=progress.waits + 1, due=due, last_error=error))
+
+    async def _settle(self, job: _Job, outcome: Outcome, receiver: str, began: datetime, took: timedelta) -> None:
+        number = job.progress.attempts + 1
+        delay = self._policy.next_delay(outcome, number, self._chance())
+        due = None if delay is None else self._clock() + delay
+        if due is not None and due > job.deadline:
+            due = None
+        attempt = CallbackAttempt.model_construct(
+            task_id=job.result.task_id,
+            number=number,
+            receiver=receiver,
+            outcome=name(outcome),
+            status=status_of(outcome),
+            detail="" if isinstance(outcome, Delivered) else _told_outside(outcome),
+            started=began,
+            duration_ms=round(took.total_seconds() * 1000),
+            next_due=due,
+        )
+        log.info("callback.attempted", **attempt.model_dump(mode="json", exclude_none=True))
+        told = self._output.write(self._attempt_record(attempt))
+        if isinstance(outcome, Delivered):
+            await told
+        elif due is not None:
+            waits = Progress(number, 0, job.progress.first_seen, due, describe(outcome))
+            await asyncio.gather(told, self._park(job, waits))
+        else:
+            reason, error = _reason(outcome, expired=delay is not None), _told_outside(outcome)
+            await asyncio.gather(told, self._bury(job, reason, error))
+
+    async def _park(self, job: _Job, progress: Progress) -> None:
+        tier = self._policy.tier_for(progress.due - self._clock())
+        await self._output.write(parked(job.record, self._topics.retry(tier), progress))
+
+    async def _bury(self, job: _Job, reason: Reason, error: str) -> None:
+        await self._output.dead_letter(job.record, self._topics.callback_dead_letters, reason, error)
+
+    def _attempt_record(self, attempt: CallbackAttempt) -> OutgoingRecord:
+        headers = event_headers(attempt.task_id, "callback.attempted", "callbacks")
+        value = attempt.model_dump_json().encode()
+        return OutgoingRecord(self._topics.attempts, attempt.task_id.encode(), value, headers)
+
+
+def _reason(outcome: Outcome, *, expired: bool) -> Reason:
+    match outcome:
+        case Refused():
+            return Reason.REFUSED
+        case Forbidden():
+            return Reason.FORBIDDEN
+        case _:
+            return Reason.EXPIRED if expired else Reason.EXHAUSTED
+
+
+def _told_outside(outcome: Outcome) -> str:
+    """Return what the dead letter says: an address inside is for our log alone."""
+    return (
+        "the callback_url leads to an address that must not be reached"
+        if isinstance(outcome, Forbidden)
+        else describe(outcome)
+    )

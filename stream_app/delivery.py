@@ -2,14 +2,17 @@
 
 import asyncio
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import httpx
 
-from stream_app.outcome import Delivered, Failed, Outcome, Refused, Unreachable
+from callstream.runtime.http import AddressForbiddenError
+from stream_app.outcome import Delivered, Failed, Forbidden, Outcome, Refused, Throttled, Unreachable
+from stream_app.retry_after import retry_after
 
 _READ = 64 * 1024  # bytes of an answer read, so that its connection can serve again; the rest is not waited for
 _GONE = 410
+_OVERLOADED = frozenset({429, 502, 504})
 
 
 class HttpDelivery:
@@ -27,10 +30,12 @@ class HttpDelivery:
                 # Straight to the transport: an httpx.AsyncClient costs as much again as the whole exchange.
                 request = httpx.Request("POST", url, content=body, headers=headers)
                 response = await self._transport.handle_async_request(request)
-                outcome = _answered(response.status_code)
+                outcome = _answered(response)
                 await _read_some(response)
         except TimeoutError:
             return outcome or Unreachable(f"no answer within {self._deadline:g} s")
+        except AddressForbiddenError as error:
+            return Forbidden(error.address)
         except Exception as error:  # noqa: BLE001 - whatever a receiver, or its URL, brings about is its own trouble alone
             return outcome or Unreachable(f"{type(error).__name__}: {error}")
         return outcome
@@ -47,7 +52,12 @@ async def _read_some(response: httpx.Response) -> None:
         await response.aclose()
 
 
-def _answered(status: int) -> Outcome:
+def _answered(response: httpx.Response) -> Outcome:
+    status = response.status_code
     if httpx.codes.is_success(status):
         return Delivered(status)
-    return Refused() if status == _GONE else Failed(status)
+    if status == _GONE:
+        return Refused()
+    asked = response.headers.get("retry-after")
+    wait = retry_after(asked, datetime.now(UTC)) if asked else None
+    return Throttled(status, wait) if wait is not None or status in _OVERLOADED else Failed(status)

@@ -1,6 +1,7 @@
 """What became of one attempt to deliver a callback."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,14 @@ class Refused:
 
 
 @dataclass(frozen=True)
+class Throttled:
+    """The receiver, or what stands before it, is overloaded; it may have said for how long."""
+
+    status: int
+    retry_after: timedelta | None = None
+
+
+@dataclass(frozen=True)
 class Failed:
     """The receiver answered something else; a redirect counts too, none is followed."""
 
@@ -31,13 +40,32 @@ class Unreachable:
     error: str
 
 
-Outcome = Delivered | Refused | Failed | Unreachable
+@dataclass(frozen=True)
+class Forbidden:
+    """The URL leads to an address that must not be reached; `address` is for our log and not for the receiver."""
+
+    address: str
+
+
+Outcome = Delivered | Refused | Throttled | Failed | Unreachable | Forbidden
+
+
+def name(outcome: Outcome) -> str:
+    return type(outcome).__name__.lower()
+
+
+def status_of(outcome: Outcome) -> int | None:
+    return None if isinstance(outcome, Unreachable | Forbidden) else outcome.status
 
 
 def describe(outcome: Outcome) -> str:
     """Return the outcome as an operator reads it."""
     match outcome:
-        case Delivered(status) | Refused(status) | Failed(status):
+        case Throttled(status, timedelta() as wait):
+            return f"the receiver answered {status} and asked for {wait.total_seconds():g} s"
+        case Delivered(status) | Refused(status) | Throttled(status) | Failed(status):
             return f"the receiver answered {status}"
         case Unreachable(error):
             return error
+        case Forbidden(address):
+            return f"the address {address} must not be reached"

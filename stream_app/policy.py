@@ -1,13 +1,70 @@
-"""When a callback is tried again: pure, so that time and chance come in as arguments."""
+"""When a callback is tried again, and where it waits: pure, so that time and chance come in as arguments."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
-from stream_app.outcome import Delivered, Outcome, Refused
+from stream_app.outcome import Delivered, Forbidden, Outcome, Refused, Throttled
+
+_SPREAD = (
+    0.2  # of a delay: how much later, and never earlier, it may be, so that what failed together does not return so
+)
+_MOST_ROUNDS = 10  # in one tier
+_LONGEST_PAUSE = timedelta(minutes=5)  # between two looks at a receiver that is away
 
 
-def next_delay(outcome: Outcome, attempt: int, schedule: Sequence[timedelta]) -> timedelta | None:
-    """Return how long to wait after `attempt` (1 for the first) ended in `outcome`; None: there is no other."""
-    if isinstance(outcome, Delivered | Refused) or attempt > len(schedule):
-        return None
-    return schedule[attempt - 1]
+@dataclass(frozen=True)
+class Policy:
+    """`schedule` has the delay after each failed attempt; Retry-After is honoured up to `retry_after_cap`."""
+
+    schedule: Sequence[timedelta]
+    retry_after_cap: timedelta
+
+    @property
+    def tiers(self) -> list[timedelta]:
+        return sorted(set(self.schedule))
+
+    @property
+    def pauses(self) -> list[timedelta]:
+        """How long to leave alone a receiver that is away, the first time and each further time."""
+        return [tier for tier in self.tiers if tier <= _LONGEST_PAUSE] or self.tiers[:1]
+
+    def next_delay(self, outcome: Outcome, attempt: int, jitter: float) -> timedelta | None:
+        """Return how long to wait after `attempt` (1 for the first) ended in `outcome`; None: there is no other.
+
+        `jitter` is from 0 to 1.
+        """
+        if isinstance(outcome, Delivered | Refused | Forbidden) or attempt > len(self.schedule):
+            return None
+        delay = self.schedule[attempt - 1]
+        if isinstance(outcome, Throttled) and outcome.retry_after is not None:
+            delay = max(delay, min(outcome.retry_after, self.retry_after_cap))
+        return spread(delay, jitter)
+
+    def next_pause(self, waits: int, *, away: bool, jitter: float) -> timedelta:
+        """Return how long a result waits whose receiver is `away`, or else busy; it has waited `waits` times before."""
+        last = len(self.pauses) - 1 if away else min(1, len(self.pauses) - 1)
+        return spread(self.pauses[min(waits, last)], jitter)
+
+    def tier_for(self, remaining: timedelta) -> timedelta:
+        """Return the longest tier that is over when `remaining` is, or the next longer if it would take many rounds.
+
+        A tier's records are read in the order of their arrival, so one that must wait longer than the others of its
+        tier would hold them up: it comes out with them, and goes into a tier again for the rest.
+        """
+        tiers = self.tiers
+        fitting = [tier for tier in tiers if tier <= remaining]
+        if not fitting:
+            return tiers[0]
+        if len(fitting) < len(tiers) and remaining > _MOST_ROUNDS * fitting[-1]:
+            return tiers[len(fitting)]
+        return fitting[-1]
+
+    def wake(self, tier: timedelta, parked: datetime, due: datetime) -> datetime:
+        """Return when a result comes out of its tier: when it is due, unless that is later than the tier's others."""
+        last = parked + tier * (1 + _SPREAD)
+        return due if due <= last + self.tiers[0] else last
+
+
+def spread(delay: timedelta, jitter: float) -> timedelta:
+    return delay * (1 + _SPREAD * jitter)

@@ -5,6 +5,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from callstream.contract.dead_letters import Reason
+from callstream.contract.messages import CallbackUrl
 from callstream.contract.records import Record
 
 MessageT = TypeVar("MessageT", bound=BaseModel)
@@ -17,6 +18,18 @@ class UnreadableError(Exception):
     def __init__(self, reason: Reason, text: str) -> None:
         super().__init__(text)
         self.reason = reason
+
+
+class _Addressed(BaseModel):
+    callback_url: CallbackUrl
+
+
+def callback_url_in(record: Record) -> str | None:
+    """Return the callback_url of a record that may be wrong in all other ways, if it has one that can be used."""
+    try:
+        return _Addressed.model_validate_json(record.value or b"").callback_url
+    except ValidationError:
+        return None
 
 
 def read(record: Record, model: type[MessageT], limit: int) -> MessageT:

@@ -5,16 +5,17 @@ from datetime import UTC, datetime
 from typing import Any
 
 from callstream.contract.dead_letters import Reason
-from callstream.contract.headers import HeaderError, event_headers, task_id_of, trace_context
+from callstream.contract.headers import HeaderError, event_headers, readable_task_id, task_id_of, trace_context
 from callstream.contract.messages import Entry, TaskRequest, TaskResult, Times
 from callstream.contract.records import OutgoingRecord, Record
+from callstream.contract.retries import deadline_header, deadline_of
 from callstream.contract.topics import Topics
 from callstream.runtime.logs import get_logger
 from callstream.runtime.settings import Settings
 from callstream.tasks import Task, TaskContext, Tasks
-from callstream.tasks.run import run_items
+from callstream.tasks.run import Entries, Limits, run_items
 from stream_app.output import Output, RecordTooLargeError
-from stream_app.reading import UnreadableError, read
+from stream_app.reading import UnreadableError, callback_url_in, read
 
 log = get_logger()
 
@@ -26,9 +27,10 @@ class TaskAgent:
         topics: Topics = settings.topic_names
         self._tasks = {topics.requests(name): task for name, task in tasks.items()}
         self._topics = topics
-        self._limit = settings.gateway.body_limit
+        self._body_limit = settings.gateway.body_limit
         self._delay = settings.task_delay.total_seconds()
-        self._settings = settings.tasks
+        own = settings.tasks
+        self._limits = Limits(own.item_concurrency, own.item_deadline, own.deadline)
         self._context = context
         self._output = output
 
@@ -44,26 +46,31 @@ class TaskAgent:
         try:
             task_id, request = self._read(record, task)
         except UnreadableError as error:
-            await self._output.dead_letter(record, self._topics.task_dead_letters, error.reason, str(error))
+            await self.refuse(record, error.reason, str(error))
             return
         if self._delay:
             await asyncio.sleep(self._delay)
-        limits = self._settings
-        entries = await run_items(task, request.message, self._context, limits.item_concurrency, limits.item_deadline)
-        result = TaskResult.model_construct(  # every part was validated before
-            task_id=task_id,
-            task=task.name,
-            callback_url=request.callback_url,
-            results=entries.results,
-            errors=entries.errors,
-            times=Times(received=_received(record, started), started=started, finished=datetime.now(UTC)),
-        )
+        entries = await run_items(task, request.message, self._context, self._limits)
+        result = _result(record, task_id, task, request.callback_url, entries, started)
         await self._write(record, result, [item.name for item in request.message])
         log.info("task.processed", task_id=task_id, task=task.name, items=len(request.message))
 
+    async def refuse(self, record: Record, reason: Reason, error: str) -> None:
+        """Put the record aside, and tell its receiver where it names one that can be told."""
+        letter = self._output.dead_letter(record, self._topics.task_dead_letters, reason, error)
+        url = callback_url_in(record)
+        if url is None:
+            await letter
+            return
+        entries = Entries([], [{"request": error.encode("utf-8", "backslashreplace").decode()}])
+        task = self._tasks[record.partition.topic]
+        result = _result(record, readable_task_id(record), task, url, entries, datetime.now(UTC))
+        await asyncio.gather(letter, self._output.write(self._record(record, result)))
+
     def _read(self, record: Record, task: Task) -> tuple[str, TaskRequest[Any]]:
         try:
-            return task_id_of(record), read(record, task.request, self._limit)
+            deadline_of(record.headers)
+            return task_id_of(record), read(record, task.request, self._body_limit)
         except HeaderError as error:
             raise UnreadableError(Reason.UNREADABLE, str(error)) from error
 
@@ -72,19 +79,30 @@ class TaskAgent:
             await self._output.write(self._record(record, result))
         except RecordTooLargeError:
             errors: list[Entry] = [{name: "the results of this task are too large to be sent"} for name in names]
-            await self._write_short(record, result.model_copy(update={"results": [], "errors": errors}))
-
-    async def _write_short(self, record: Record, result: TaskResult) -> None:
-        try:
-            await self._output.write(self._record(record, result))
-        except RecordTooLargeError as error:
-            topic = self._topics.task_dead_letters
-            await self._output.dead_letter(record, topic, Reason.TOO_LARGE, f"the task's result: {error}")
+            short = result.model_copy(update={"results": [], "errors": errors})
+            try:
+                await self._output.write(self._record(record, short))
+            except RecordTooLargeError as error:
+                await self.refuse(record, Reason.TOO_LARGE, f"the task's result: {error}")
 
     def _record(self, record: Record, result: TaskResult) -> OutgoingRecord:
-        headers = event_headers(result.task_id, f"{result.task}.finished", "tasks", trace_context(record.headers))
+        passed_on = (*trace_context(record.headers), *deadline_header(record.headers))
+        headers = event_headers(result.task_id, f"{result.task}.finished", "tasks", passed_on)
         value = result.model_dump_json().encode()
         return OutgoingRecord(self._topics.results, result.task_id.encode(), value, headers)
+
+
+def _result(  # noqa: PLR0913, PLR0917 - its parts
+    record: Record, task_id: str, task: Task, callback_url: str, entries: Entries, started: datetime
+) -> TaskResult:
+    return TaskResult.model_construct(  # every part was validated before
+        task_id=task_id,
+        task=task.name,
+        callback_url=callback_url,
+        results=entries.results,
+        errors=entries.errors,
+        times=Times(received=_received(record, started), started=started, finished=datetime.now(UTC)),
+    )
 
 
 def _received(record: Record, started: datetime) -> datetime:

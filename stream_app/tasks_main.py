@@ -2,12 +2,14 @@
 
 import sys
 
+from callstream.runtime.egress import EgressGuard
 from callstream.runtime.http import open_client
 from callstream.runtime.settings import Settings
 from callstream.tasks import TaskContext, load_tasks
 from stream_app.kafka_app import KafkaApp
 from stream_app.output import Output
 from stream_app.service import Ending, run_loop, serve
+from stream_app.suspects import Suspects
 from stream_app.task_agent import TaskAgent
 from stream_app.workload import Workload
 
@@ -23,14 +25,20 @@ def run(settings: Settings) -> None:
     async def compose() -> int:
         ending = Ending()
         app = KafkaApp(settings, "tasks", settings.tasks.drain)
-        async with open_client(settings.tasks.in_flight) as http:
+        async with open_client(settings.tasks.in_flight, EgressGuard(settings.egress)) as http:
             context = TaskContext(http, settings.tasks.fetch_limit)
             agent = TaskAgent(settings, tasks, context, Output(app))
             limits = settings.tasks
+            suspects = Suspects(agent.process, agent.refuse, app.save)
             workload = Workload(
-                agent.process, span=limits.window, in_flight=limits.in_flight, flow=app, fail=ending.fail
+                suspects.process,
+                span=limits.window,
+                in_flight=limits.in_flight,
+                flow=app,
+                fail=ending.fail,
+                alone=suspects.alone,
             )
-            app.read(agent.sources, workload)
+            app.read(agent.sources, workload, suspects)
             topics = [*agent.sources, settings.topic_names.results, *settings.topic_names.dead_letters]
             return await serve(app, ending, "tasks", settings, topics)
 

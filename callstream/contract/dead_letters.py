@@ -1,10 +1,12 @@
 """A dead letter: the original record, untouched, with its origin and the reason in headers of its own."""
 
 from enum import StrEnum
+from typing import NamedTuple
 
-from callstream.contract.records import OutgoingRecord, Record
+from callstream.contract.records import OutgoingRecord, Record, TopicPartition
 
 _ERROR_LIMIT = 4_096  # bytes of error text kept
+_OURS = tuple(f"dead_letter_{name}" for name in ("reason", "error", "topic", "partition", "offset"))
 
 
 class Reason(StrEnum):
@@ -14,19 +16,42 @@ class Reason(StrEnum):
     TOO_LARGE = "too-large"
     REFUSED = "refused"
     EXHAUSTED = "exhausted"
+    EXPIRED = "expired"
+    FORBIDDEN = "forbidden"
+    CRASHED = "crashed the worker"
 
 
 def dead_letter(record: Record, topic: str, reason: Reason, error: str) -> OutgoingRecord:
     """Return what to produce to the dead-letter `topic`: key, value and headers as they came, ours behind them."""
     origin_topic, origin_partition = record.partition
-    ours = {
-        "dead_letter_reason": reason.encode(),
-        "dead_letter_error": _bounded(error),
-        "dead_letter_topic": origin_topic.encode(),
-        "dead_letter_partition": str(origin_partition).encode(),
-        "dead_letter_offset": str(record.offset).encode(),
-    }
-    return OutgoingRecord(topic, record.key, record.value, (*record.headers, *ours.items()))
+    origin = (origin_topic.encode(), str(origin_partition).encode(), str(record.offset).encode())
+    ours = zip(_OURS, (reason.encode(), _bounded(error), *origin), strict=True)
+    return OutgoingRecord(topic, record.key, record.value, (*record.headers, *ours))
+
+
+class DeadLetter(NamedTuple):
+    """What a dead letter was made of; `original` stands where it came from, with the dead letter's timestamp.
+
+    `reason` is a Reason, or what a later version may call one.
+    """
+
+    original: Record
+    reason: str
+    error: str
+
+
+def opened(letter: Record) -> DeadLetter | None:
+    """Return what `dead_letter` put into this record, or None if it was written by something else."""
+    head, ours = letter.headers[: -len(_OURS)], letter.headers[-len(_OURS) :]
+    if tuple(name for name, _ in ours) != _OURS:  # only the last ones are ours: the original may have had some, too
+        return None
+    try:
+        reason, error, topic, partition, offset = ((value or b"").decode() for _, value in ours)
+        place = TopicPartition(topic, int(partition))
+        original = letter._replace(partition=place, offset=int(offset), headers=head)
+    except ValueError:
+        return None
+    return DeadLetter(original, reason, error)
 
 
 def _bounded(error: str) -> bytes:

@@ -47,5 +47,13 @@ def task_id_of(record: Record) -> str:
     return value.decode()
 
 
+def readable_task_id(record: Record) -> str:
+    """Return the record's task id, or the derived one if its own cannot be used."""
+    try:
+        return task_id_of(record)
+    except HeaderError:
+        return derived_task_id(record)
+
+
 def trace_context(headers: Headers) -> Headers:
     return tuple((name, value) for name, value in headers if name in _PASSED_ON)

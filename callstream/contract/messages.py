@@ -121,3 +121,22 @@ class CallbackBody(Message):
     results: list[Entry]
     errors: list[Entry]
     task_id: str
+
+
+class CallbackAttempt(Message):
+    """The value of a record in `callback.attempts`: one attempt to deliver, and what comes next.
+
+    `number` counts from 1; `status` is None where there was no answer; `next_due` is None where no attempt follows.
+    A replay stands there as well, as number 0 with the outcome `replayed` and the place of its `dead_letter`.
+    """
+
+    task_id: str
+    number: int
+    receiver: str
+    outcome: str
+    status: int | None
+    detail: str
+    started: datetime
+    duration_ms: int
+    next_due: datetime | None
+    dead_letter: str | None = None

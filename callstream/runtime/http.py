@@ -1,6 +1,10 @@
 """HTTP out: httpx's API over aiohttp's transport, which is ten times as fast as httpx's own."""
 
-from collections.abc import AsyncIterator
+import errno
+import os
+import re
+import ssl
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 
@@ -9,9 +13,29 @@ import httpx
 from httpx_aiohttp import AiohttpTransport
 
 import callstream
+from callstream.runtime.egress import AddressRefusedError, EgressGuard, GuardedResolver
+from callstream.runtime.logs import get_logger
 
+log = get_logger()
 USER_AGENT = f"callstream/{callstream.__version__}"
-_IDLE = 15.0  # seconds that a connection is kept for the next request
+_IDLE = 4.0  # seconds that a connection is kept for the next request; less than servers keep theirs (5 and more)
+_WORDS = {
+    errno.ECONNREFUSED: "refused",
+    errno.ECONNRESET: "reset",
+    errno.ECONNABORTED: "reset",
+    errno.EPIPE: "reset",
+    errno.EHOSTUNREACH: "no route",
+    errno.ENETUNREACH: "no route",
+    errno.ETIMEDOUT: "timed out",
+}
+
+
+class AddressForbiddenError(httpx.ConnectError):
+    """The URL leads to `address` (with its port), which the guard refuses; the text may be told outside."""
+
+    def __init__(self, address: str, request: httpx.Request) -> None:
+        super().__init__("the url's address is not allowed", request=request)
+        self.address = address
 
 
 class _Transport(AiohttpTransport):
@@ -19,35 +43,88 @@ class _Transport(AiohttpTransport):
         """Answer as httpx's own transport does, also where the library lets aiohttp's errors through."""
         try:
             return await super().handle_async_request(request)
-        except httpx.ConnectTimeout as error:  # its word for every lost connection; we set no limit that could be hit
-            raise httpx.ConnectError(str(error), request=request) from error
+        except httpx.UnsupportedProtocol:
+            raise
+        except httpx.TransportError as error:
+            raise _translated(error, request) from error
         except aiohttp.ClientError as error:  # such as an answer that is not HTTP
             raise httpx.RemoteProtocolError(f"{type(error).__name__}: {error}", request=request) from error
         except ValueError as error:  # a header that cannot be sent, a name that cannot be looked up
             raise httpx.LocalProtocolError(f"{type(error).__name__}: {error}", request=request) from error
 
 
+def _translated(error: httpx.TransportError, request: httpx.Request) -> httpx.TransportError:
+    """Return an error whose text begins with a word for what happened and names no address that was dialled."""
+    causes = list(_causes(error))
+    for cause in causes:
+        if isinstance(cause, AddressRefusedError):
+            log.warning("address.refused", address=cause.address, host=request.url.host)
+            return AddressForbiddenError(cause.address, request)
+    # ConnectTimeout is the library's word for every lost connection; we set no limit that could be hit.
+    kind = httpx.ConnectError if isinstance(error, httpx.ConnectTimeout) else type(error)
+    text = next((text for cause in causes for text in _texts(cause)), str(error))
+    return kind(text, request=request)
+
+
+def _texts(cause: BaseException) -> Iterator[str]:
+    """Yield what is said of `cause`, if there is anything to say."""
+    match cause:
+        case aiohttp.ClientConnectorDNSError():
+            yield f"dns: {cause.os_error.strerror or cause.os_error}"
+        case ssl.SSLCertVerificationError(verify_message=str(message)):
+            yield f"tls: {message}"
+        case ssl.SSLError(reason=str(reason)):
+            yield f"tls: {reason}"
+        case aiohttp.ServerDisconnectedError() | ConnectionResetError(errno=None):
+            yield "disconnected: the connection ended without an answer"
+        case OSError(errno=number) if number in _WORDS:
+            yield f"{_WORDS[number]}: {os.strerror(number)}"
+        case OSError(errno=None) if words := _merged(str(cause)):
+            yield f"{', '.join(words)}: each of the name's addresses in its own way"
+
+
+def _merged(text: str) -> list[str]:
+    """Return the words for the errors of several addresses, of which aiohappyeyeballs leaves only the text."""
+    numbers = (int(number) for number in re.findall(r"\[Errno (\d+)\]", text))
+    return list(dict.fromkeys(_WORDS[number] for number in numbers if number in _WORDS))
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error := error and error.__cause__:
+        yield error
+
+
 @asynccontextmanager
-async def open_transport(connections: int) -> AsyncIterator[httpx.AsyncBaseTransport]:
-    """Open a transport for at most `connections` at once.
+async def open_transport(connections: int, guard: EgressGuard) -> AsyncIterator[httpx.AsyncBaseTransport]:
+    """Open a transport for at most `connections` at once, to addresses that `guard` lets through.
 
     It follows no redirect, keeps no cookie, reads no proxy or credentials from the environment, decodes no body, and
     sets no time limit: the caller's deadline spans everything.
     """
-    connector = aiohttp.TCPConnector(limit=connections, keepalive_timeout=_IDLE, use_dns_cache=False)
+    resolver = GuardedResolver(guard)
+    connector = aiohttp.TCPConnector(
+        limit=connections,
+        keepalive_timeout=_IDLE,
+        use_dns_cache=False,
+        resolver=resolver,
+        socket_factory=guard.socket,
+    )
     session = aiohttp.ClientSession(
         connector=connector, cookie_jar=aiohttp.DummyCookieJar(), headers={"user-agent": USER_AGENT}, trust_env=False
     )
-    async with session:
-        yield _Transport(client=session, trust_env=False)
+    try:
+        async with session:
+            yield _Transport(client=session, trust_env=False)
+    finally:
+        await resolver.close()
 
 
 @asynccontextmanager
-async def open_client(connections: int) -> AsyncIterator[httpx.AsyncClient]:
+async def open_client(connections: int, guard: EgressGuard) -> AsyncIterator[httpx.AsyncClient]:
     """Open a client over such a transport; what one answer sets, no other request sends."""
     no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
     async with (
-        open_transport(connections) as transport,
+        open_transport(connections, guard) as transport,
         httpx.AsyncClient(
             transport=transport,
             headers={"user-agent": USER_AGENT},

@@ -2,11 +2,25 @@
 
 from datetime import timedelta
 from functools import cached_property
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    InstanceOf,
+    PlainValidator,
+    PositiveInt,
+    SecretStr,
+    ValidationError,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from callstream.contract.durations import duration
+from callstream.contract.signature import HostSecret, checked, host_secret
 from callstream.contract.topics import Topics
 
 PREFIX = "CALLSTREAM_"
@@ -18,23 +32,39 @@ class SettingsError(Exception):
     """A setting has a value that cannot be used; the text names the variable, a line each."""
 
 
-def _seconds(value: object) -> object:
-    """Read a plain number as seconds, as `.env` files write it."""
-    try:
-        return timedelta(seconds=float(value)) if isinstance(value, str | int | float) else value
-    except OverflowError:
-        raise ValueError("the number is too large") from None
+def _duration(value: object) -> object:
+    """Read a duration such as `5m`; a plain number is in seconds, as `.env` files write it."""
+    return duration(str(value)) if isinstance(value, str | int | float) else value
 
 
-Seconds = Annotated[timedelta, BeforeValidator(_seconds), Field(ge=timedelta(0), le=timedelta(days=1))]
-PositiveSeconds = Annotated[timedelta, BeforeValidator(_seconds), Field(gt=timedelta(0), le=timedelta(days=1))]
+Seconds = Annotated[timedelta, BeforeValidator(_duration), Field(ge=timedelta(0), le=timedelta(days=1))]
+PositiveSeconds = Annotated[timedelta, BeforeValidator(_duration), Field(gt=timedelta(0), le=timedelta(days=1))]
 
 
 def _parts(value: object) -> object:
-    return tuple(part for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
-Schedule = Annotated[tuple[Seconds, ...], BeforeValidator(_parts)]
+Delay = Annotated[timedelta, BeforeValidator(_duration), Field(gt=timedelta(0), le=timedelta(days=7))]
+Schedule = Annotated[tuple[Delay, ...], BeforeValidator(_parts), Field(min_length=1, max_length=100)]
+
+
+def _host_secret(value: object) -> object:
+    return host_secret(value) if isinstance(value, str) else value
+
+
+# The least length holds for what is given: a list of nothing but commas must not leave callbacks unsigned.
+Secrets = Annotated[
+    tuple[Annotated[SecretStr, AfterValidator(checked)], ...], BeforeValidator(_parts), Field(min_length=1)
+]
+HostSecrets = Annotated[
+    tuple[Annotated[InstanceOf[HostSecret], BeforeValidator(_host_secret)], ...],
+    BeforeValidator(_parts),
+    Field(min_length=1),
+]
+Network = Annotated[IPv4Network | IPv6Network, PlainValidator(ip_network)]
+Networks = Annotated[tuple[Network, ...], BeforeValidator(_parts)]
+Ports = Annotated[tuple[Annotated[int, Field(ge=1, le=65_535)], ...], BeforeValidator(_parts)]
 
 
 class Group(BaseModel):
@@ -51,10 +81,10 @@ class Kafka(Group):
         default=True, description="Produce idempotently; false only for a broker without it (the embedded one)"
     )
     session_timeout: PositiveSeconds = Field(
-        timedelta(seconds=10), description="Seconds without a heartbeat after which a dead consumer's partitions move"
+        timedelta(seconds=10), description="Time without a heartbeat after which a dead consumer's partitions move"
     )
     request_timeout: PositiveSeconds = Field(
-        timedelta(seconds=30), description="Seconds after which tasks and callbacks give up on one request to a broker"
+        timedelta(seconds=30), description="Time after which tasks and callbacks give up on one request to a broker"
     )
 
 
@@ -67,12 +97,16 @@ class TopicSettings(Group):
     max_message_bytes: int = Field(
         4 * _MIB, ge=64 * 1024, le=512 * _MIB, description="Largest record in bytes; twice that for dead letters"
     )
+    retention: Annotated[timedelta, BeforeValidator(_duration), Field(ge=timedelta(days=1))] = Field(
+        timedelta(days=7),
+        description="How long records are kept, at least as long as callbacks wait; dead letters 4 times",
+    )
 
 
 class Gateway(Group):
     body_limit: PositiveInt = Field(_MIB, description="Largest request body in bytes, at both doors")
     deadline: PositiveSeconds = Field(
-        timedelta(seconds=5), description="Seconds within which every request has its answer"
+        timedelta(seconds=5), description="Time within which every request has its answer"
     )
     in_flight: PositiveInt = Field(
         5_000, description="Records of one gateway process that wait for the broker; beyond it 503"
@@ -81,28 +115,65 @@ class Gateway(Group):
 
 class Tasks(Group):
     window: PositiveInt = Field(
-        1_000, description="Records a partition that may be begun and not committed: the bound on duplicates"
+        10_000, description="Records a partition that may be begun and not committed: the bound on duplicates"
     )
     in_flight: PositiveInt = Field(2_000, description="Tasks under way in one process")
     item_concurrency: PositiveInt = Field(10, description="Items of one task under way at once")
-    item_deadline: PositiveSeconds = Field(timedelta(seconds=30), description="Seconds for one item")
+    item_deadline: PositiveSeconds = Field(timedelta(seconds=30), description="Time for one item")
+    deadline: PositiveSeconds = Field(timedelta(minutes=5), description="Time for all items of a task together")
     fetch_limit: PositiveInt = Field(_MIB, description="Largest answer to a data fetch in bytes")
-    drain: Seconds = Field(timedelta(seconds=20), description="Seconds that a stop waits for work under way")
+    drain: Seconds = Field(timedelta(seconds=20), description="How long a stop waits for work under way")
 
 
 class Callbacks(Group):
     window: PositiveInt = Field(
-        1_000, description="Records a partition that may be begun and not committed: the bound on duplicates"
+        10_000, description="Records a partition that may be begun and not committed: the bound on duplicates"
     )
-    in_flight: PositiveInt = Field(500, description="Callbacks under way in one process")
+    in_flight: PositiveInt = Field(2_000, description="Callbacks under way in one process")
+    receiver_in_flight: PositiveInt = Field(32, description="Callbacks under way at one receiver, in one process")
+    receiver_queue: PositiveInt = Field(
+        128, description="Callbacks that wait for those; what is beyond goes to the first tier, which is no attempt"
+    )
+    breaker_failures: PositiveInt = Field(
+        5, description="Failures in a row after which a receiver is left alone and asked by one probe at a time"
+    )
     deadline: PositiveSeconds = Field(
-        timedelta(seconds=15), description="Seconds for one attempt: name, connection, TLS and answer"
+        timedelta(seconds=15), description="Time for one attempt: name, connection, TLS and answer"
     )
     schedule: Schedule = Field(
-        (timedelta(seconds=0.5), timedelta(seconds=2), timedelta(seconds=5)),
-        description="Seconds to wait after each failed attempt, comma-separated; then a dead letter",
+        tuple(duration(text) for text in ("5s", "30s", "5m", "30m", "2h", "5h", "10h", "10h")),
+        description="How long to wait after each failed attempt, comma-separated; then a dead letter",
     )
-    drain: Seconds = Field(timedelta(seconds=20), description="Seconds that a stop waits for work under way")
+    expiry: Delay = Field(
+        timedelta(hours=48), description="How long after its first attempt was due a callback is still attempted"
+    )
+    retry_after_cap: Delay = Field(timedelta(hours=6), description="The longest Retry-After that is honoured in full")
+    secrets: Secrets = Field(
+        (),
+        description="Secrets that sign callbacks, whsec_ and the base64 of 24 to 64 bytes, comma-separated (more than "
+        "one while they change); none: unsigned",
+    )
+    host_secrets: HostSecrets = Field(
+        (),
+        description="Secrets of single hosts in place of those, HOST=whsec_... or HOST:PORT=whsec_..., "
+        "comma-separated; without a port for each of the host's ports",
+    )
+    drain: Seconds = Field(timedelta(seconds=20), description="How long a stop waits for work under way")
+
+    @property
+    def tiers(self) -> tuple[timedelta, ...]:
+        """The delays of the schedule, each once, the shortest first."""
+        return tuple(sorted(set(self.schedule)))
+
+
+class Egress(Group):
+    allow: Networks = Field(
+        (), description="Networks that URLs may reach beside public addresses, as 10.1.0.0/16,fd00::/8, comma-separated"
+    )
+    deny_ports: Ports = Field(
+        (22, 23, 25, 110, 143, 465, 587, 993, 995),
+        description="Ports that no URL reaches, not even in an allowed network, comma-separated",
+    )
 
 
 class Settings(BaseSettings):
@@ -114,9 +185,10 @@ class Settings(BaseSettings):
         extra="ignore",
         env_ignore_empty=True,
         enable_decoding=False,  # no variable holds JSON, so a bad one is told like any other
+        hide_input_in_errors=True,  # it may be a secret
     )
 
-    task_delay: Seconds = Field(timedelta(0), description="Seconds that every task waits first, to show asynchrony")
+    task_delay: Seconds = Field(timedelta(0), description="How long every task waits first, to show asynchrony")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged")
     log_format: Literal["console", "json"] = Field("console", description="Lines for people or for machines")
     kafka: Kafka = Kafka()
@@ -124,6 +196,7 @@ class Settings(BaseSettings):
     gateway: Gateway = Gateway()
     tasks: Tasks = Tasks()
     callbacks: Callbacks = Callbacks()
+    egress: Egress = Egress()
 
     @cached_property
     def topic_names(self) -> Topics:
@@ -139,10 +212,15 @@ def load_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        lines = [f"{variable(detail['loc'])}: {detail['msg']}" for detail in error.errors()]
+        lines = [f"{variable(detail['loc'])}: {_part(detail['loc'])}{detail['msg']}" for detail in error.errors()]
         raise SettingsError("\n".join(lines)) from error
 
 
 def variable(path: tuple[int | str, ...]) -> str:
     """Return the environment variable of the setting at `path`; the parts of a list share one."""
     return PREFIX + DELIMITER.join(part for part in path if isinstance(part, str)).upper()
+
+
+def _part(path: tuple[int | str, ...]) -> str:
+    """Say which part of a list is meant, where its text cannot be shown."""
+    return "".join(f"part {part + 1}: " for part in path if isinstance(part, int))

@@ -2,6 +2,7 @@
 
 import re
 import zlib
+from base64 import b64encode
 from collections.abc import Callable
 from typing import Literal
 
@@ -63,6 +64,9 @@ def _request(item: DataItem, http: httpx.AsyncClient) -> httpx.Request:
     if url.port is not None and not 0 < url.port <= _LAST_PORT:
         raise TaskError(f"the url cannot be used: there is no port {url.port}")
     headers = httpx.Headers({"accept-encoding": "gzip"})
+    if url.userinfo:  # sent as a header and not left in the URL, where aiohttp would find it once more
+        headers["authorization"] = "Basic " + b64encode(f"{url.username}:{url.password}".encode()).decode()
+        url = url.copy_with(userinfo=b"")
     content = None
     if item.method == "POST":
         content = pydantic_core.to_json(item.payload)

@@ -26,14 +26,35 @@ class _Failed(NamedTuple):
     text: str
 
 
-async def run_items(
-    task: Task, items: Sequence[Item], context: TaskContext, concurrency: int, deadline: timedelta
-) -> Entries:
+class Limits(NamedTuple):
+    """How many items run at once, and how long each of them and all together may take."""
+
+    concurrency: int
+    item_deadline: timedelta
+    deadline: timedelta
+
+
+class _Deadline(NamedTuple):
+    item: float  # seconds
+    whole: float  # seconds
+    end: float  # of the whole, in the loop's time
+
+    def of_next_item(self, now: float) -> tuple[float, str]:
+        """Return when an item that begins `now` must have ended, and what to say if it has not."""
+        if now + self.item < self.end:
+            return now + self.item, f"no result within {self.item:g} s"
+        return self.end, f"the task was not finished within {self.whole:g} s"
+
+
+async def run_items(task: Task, items: Sequence[Item], context: TaskContext, limits: Limits) -> Entries:
     """Run every item of a request; never raises for what a handler does."""
+    whole = limits.deadline.total_seconds()
+    end = asyncio.get_running_loop().time() + whole
+    deadline = _Deadline(limits.item_deadline.total_seconds(), whole, end)
     if not inspect.iscoroutinefunction(task.handler):
         outcomes = [await _run(task, item, context, deadline) for item in items]
     else:
-        slots = asyncio.Semaphore(concurrency)
+        slots = asyncio.Semaphore(limits.concurrency)
 
         async def bounded(item: Item) -> JsonValue | _Failed:
             async with slots:
@@ -49,7 +70,7 @@ async def run_items(
     return entries
 
 
-async def _run(task: Task, item: Item, context: TaskContext, deadline: timedelta) -> JsonValue | _Failed:
+async def _run(task: Task, item: Item, context: TaskContext, deadline: _Deadline) -> JsonValue | _Failed:
     try:
         value = await _call(task, item, context, deadline)
     except TaskError as error:
@@ -65,16 +86,17 @@ async def _run(task: Task, item: Item, context: TaskContext, deadline: timedelta
     return _failed(text)
 
 
-async def _call(task: Task, item: Item, context: TaskContext, deadline: timedelta) -> JsonValue:
+async def _call(task: Task, item: Item, context: TaskContext, deadline: _Deadline) -> JsonValue:
     value = task.handler(item, context) if task.takes_context else task.handler(item)
     if not inspect.isawaitable(value):
         return value
+    end, text = deadline.of_next_item(asyncio.get_running_loop().time())
     try:
-        async with asyncio.timeout(deadline.total_seconds()) as scope:
+        async with asyncio.timeout_at(end) as scope:
             return await value
     except TimeoutError:
         if scope.expired():
-            raise TaskError(f"no result within {deadline.total_seconds():g} s") from None
+            raise TaskError(text) from None
         raise
 
 

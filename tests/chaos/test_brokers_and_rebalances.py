@@ -9,8 +9,7 @@ import pytest
 
 from tests.support.kafka import Kafka, OwnKafka
 from tests.support.pipeline import pipeline_on
-from tests.support.processes import Service
-from tests.support.receiver import Receiver, receiving
+from tests.support.receiver import more_calls, receiving
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.chaos
@@ -39,8 +38,7 @@ async def test_members_that_come_and_go_lose_nothing(kafka: Kafka, prefix: str, 
         numbers = Until(MOST)
         load = asyncio.create_task(pipeline.submit_many(numbers, receiver.url))
         for name in ("tasks", "callbacks"):
-            with Service(name, env=pipeline.env, directory=tmp_path) as second:
-                await second.wait_until_ready()
+            async with pipeline.another(name) as second:
                 await more_calls(receiver, JOBS // 10)
                 assert await second.stop() == 0
             await more_calls(receiver, JOBS // 10)
@@ -67,8 +65,3 @@ class Until:
             if self._ended:
                 return
             yield number
-
-
-async def more_calls(receiver: Receiver, count: int) -> None:
-    goal = receiver.calls.total() + count
-    await eventually(lambda: receiver.calls.total() >= goal, 60)

@@ -16,7 +16,7 @@ async def pipeline(kafka: Kafka, tmp_path_factory: pytest.TempPathFactory) -> As
     settings = {
         "CALLSTREAM_TOPICS__PREFIX": f"e{uuid4().hex[:12]}.",
         "CALLSTREAM_TOPICS__PARTITIONS": "2",
-        "CALLSTREAM_CALLBACKS__SCHEDULE": "0.05,0.1",
+        "CALLSTREAM_CALLBACKS__SCHEDULE": "50ms,100ms",
         "CALLSTREAM_TASKS__ITEM_DEADLINE": "2",
     }
     async with pipeline_on(kafka.bootstrap, tmp_path_factory.mktemp("pipeline"), settings) as running:

@@ -58,6 +58,7 @@ async def test_both_examples_are_answered_with_the_right_values(demo: Demo) -> N
         assert stage in shown
     assert '{"calc_0": 123.76}' in shown
     assert '{"calc_1": 785687255.2435}' in shown
+    assert shown.count("signature verified") == 2
     assert shown.count("as it should be") == 2
     assert "\x1b" not in shown
 

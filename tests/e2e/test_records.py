@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
 
 from tests.support.kafka import Kafka
 from tests.support.pipeline import Pipeline
-from tests.support.receiver import Receiver
+from tests.support.receiver import Receiver, receiving
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -123,9 +123,29 @@ async def test_a_callback_that_is_not_taken_becomes_a_dead_letter(
 
 
 async def test_receivers_that_hang_hold_up_no_other(pipeline: Pipeline, receiver: Receiver) -> None:
-    receiver.swallows = lambda: receiver.swallowed < 30
-    slow = [await pipeline.submit(number, receiver.url) for number in range(30)]
-    await eventually(lambda: receiver.swallowed == len(slow), 20, pipeline.callbacks.log_tail)
-    fast = [await pipeline.submit(number, receiver.url) for number in range(100)]
-    await eventually(lambda: receiver.bodies.keys() >= set(fast), 20, pipeline.callbacks.log_tail)
-    assert not receiver.bodies.keys() & set(slow)
+    async with receiving() as hanging:
+        hanging.swallows = lambda: True
+        slow = [await pipeline.submit(number, hanging.url) for number in range(100)]
+        await eventually(lambda: hanging.swallowed, 20, pipeline.callbacks.log_tail)
+        fast = [await pipeline.submit(number, receiver.url) for number in range(100)]
+        await eventually(lambda: receiver.bodies.keys() >= set(fast), 20, pipeline.callbacks.log_tail)
+        assert not hanging.bodies.keys() & set(slow)
+
+
+async def test_an_address_inside_is_a_dead_letter_that_does_not_name_it(pipeline: Pipeline, topics: Topics) -> None:
+    task_id = await pipeline.submit(1, "http://169.254.169.254/latest/meta-data")
+    letter = await topics.find("callback.dead-letters", ce_id=task_id)
+    headers = dict(letter.headers)
+    assert headers["dead_letter_reason"] == b"forbidden"
+    assert b"169.254" not in headers["dead_letter_error"]
+
+
+async def test_a_record_that_cannot_be_read_and_says_where_to_call_back_is_told_so(
+    pipeline: Pipeline, receiver: Receiver, topics: Topics
+) -> None:
+    value = json.dumps({"callback_url": receiver.url, "message": [{**ITEM, "operation": "%"}]}).encode()
+    await topics.produce(value, [("ce_id", b"odd-1")])
+    await eventually(lambda: "odd-1" in receiver.bodies, 20, pipeline.tasks.log_tail)
+    ((name, text),) = receiver.bodies["odd-1"]["errors"][0].items()
+    assert name == "request"
+    assert "message.0.operation" in text

@@ -12,7 +12,10 @@ from tests.support.kafka import Kafka
 from tests.support.processes import run_to_end
 from tests.support.waiting import free_port
 
-NAMES = ["calculation.requests", "data.requests", "task.results", "task.dead-letters", "callback.dead-letters"]
+TIERS = [f"callback.retry.{delay}" for delay in ("5s", "30s", "5m", "30m", "2h", "5h", "10h")]
+LETTERS = ["task.dead-letters", "callback.dead-letters"]
+NAMES = ["calculation.requests", "data.requests", "task.results", *TIERS, "callback.attempts", *LETTERS]
+DAY = 86_400_000  # milliseconds
 
 
 class Command:
@@ -39,8 +42,8 @@ async def test_topics_are_created_once_with_what_the_settings_say(topics: Comman
     exit_code, output = await topics(**env)
     assert (exit_code, output.count("was there")) == (0, len(NAMES)), output
     assert await partitions(kafka, prefix) == dict.fromkeys(NAMES, 3)
-    assert await largest(kafka, prefix + "task.results") == 2_000_000
-    assert await largest(kafka, prefix + "task.dead-letters") == 4_000_000
+    assert await config(kafka, prefix + "task.results") == (2_000_000, 7 * DAY)
+    assert await config(kafka, prefix + "task.dead-letters") == (4_000_000, 28 * DAY)
 
 
 async def test_runs_at_the_same_time_do_not_disturb_each_other(topics: Command, kafka: Kafka, prefix: str) -> None:
@@ -68,6 +71,16 @@ async def test_a_topic_that_refuses_what_we_would_store_is_told(topics: Command,
     assert exit_code == 1
     assert f"{prefix}task.dead-letters has max.message.bytes=200000" in output
     assert "CALLSTREAM_TOPICS__MAX_MESSAGE_BYTES wants 400000" in output
+
+
+async def test_a_topic_that_forgets_what_still_waits_is_told(topics: Command, prefix: str) -> None:
+    await topics(CALLSTREAM_TOPICS__RETENTION="3d")
+    exit_code, output = await topics(CALLSTREAM_TOPICS__RETENTION="4d")
+    assert exit_code == 1
+    assert f"{prefix}task.results has retention.ms={3 * DAY}" in output
+    exit_code, output = await topics(CALLSTREAM_TOPICS__RETENTION="1d")
+    assert exit_code == 2
+    assert output.startswith("CALLSTREAM_TOPICS__RETENTION is shorter than CALLSTREAM_CALLBACKS__EXPIRY")
 
 
 async def test_what_the_broker_refuses_is_one_line(topics: Command, prefix: str) -> None:
@@ -108,14 +121,15 @@ async def partitions(kafka: Kafka, prefix: str) -> dict[str, int]:
     return {name: len(topic["partitions"]) for name in NAMES for topic in topics if topic["topic"] == f"{prefix}{name}"}
 
 
-async def largest(kafka: Kafka, topic: str) -> int:
-    """Return the topic's max.message.bytes."""
+async def config(kafka: Kafka, topic: str) -> tuple[int, int]:
+    """Return the topic's max.message.bytes and retention.ms."""
+    wanted = {"max.message.bytes": None, "retention.ms": None}
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
     await admin.start()
     try:
-        resource = ConfigResource(ConfigResourceType.TOPIC, topic, {"max.message.bytes": None})
-        (answer,) = await admin.describe_configs([resource])
+        (answer,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic, wanted)])
     finally:
         await admin.close()
-    ((_, _, _, _, ((_, value, *_),)),) = answer.resources
-    return int(value)
+    ((*_, entries),) = answer.resources
+    found = {name: int(value) for name, value, *_ in entries}
+    return found["max.message.bytes"], found["retention.ms"]

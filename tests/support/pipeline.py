@@ -21,6 +21,7 @@ class Pipeline:
 
     url: str
     env: Mapping[str, str]
+    directory: Path
     gateway: Service
     tasks: Service
     callbacks: Service
@@ -30,6 +31,13 @@ class Pipeline:
     @property
     def prefix(self) -> str:
         return self.env.get("CALLSTREAM_TOPICS__PREFIX", "")
+
+    @asynccontextmanager
+    async def another(self, name: str) -> AsyncIterator[Service]:
+        """Run one more of the processes, ready to share the work."""
+        with Service(name, env=self.env, directory=self.directory) as service:
+            await service.wait_until_ready()
+            yield service
 
     async def submit(self, number: float, callback_url: str) -> str:
         """Submit one calculation, again until it is accepted; return its task_id."""
@@ -75,7 +83,12 @@ async def pipeline_on(
     bootstrap: str, directory: Path, env: Mapping[str, str], callbacks_program: Sequence[str] = (CALLSTREAM,)
 ) -> AsyncIterator[Pipeline]:
     """Run every service; `callbacks_program` may stand in for `callstream` where it runs `callbacks`."""
-    env = {"CALLSTREAM_KAFKA__BOOTSTRAP": bootstrap, "CALLSTREAM_KAFKA__SESSION_TIMEOUT": "6", **env}
+    env = {
+        "CALLSTREAM_KAFKA__BOOTSTRAP": bootstrap,
+        "CALLSTREAM_KAFKA__SESSION_TIMEOUT": "6",
+        "CALLSTREAM_EGRESS__ALLOW": "127.0.0.0/8",
+        **env,
+    }
     exit_code, output = await run_to_end("topics", env=env, directory=directory)
     assert exit_code == 0, output
     port = free_port()
@@ -89,4 +102,4 @@ async def pipeline_on(
                 timeout=aiohttp.ClientTimeout(total=10), connector=aiohttp.TCPConnector(limit=_CONNECTIONS)
             )
         )
-        yield Pipeline(f"http://127.0.0.1:{port}", env, gateway, tasks, callbacks, session)
+        yield Pipeline(f"http://127.0.0.1:{port}", env, directory, gateway, tasks, callbacks, session)

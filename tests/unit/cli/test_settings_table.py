@@ -32,12 +32,12 @@ def test_the_example_read_back_gives_the_defaults(tmp_path: Path) -> None:
 
 def test_values_stand_as_an_environment_would_write_them() -> None:
     settings = Settings.model_validate(
-        {"task_delay": "2.5", "kafka": {"idempotent": False}, "callbacks": {"schedule": "1,20"}}
+        {"task_delay": "2.5", "kafka": {"idempotent": False}, "callbacks": {"schedule": "1,20s,120"}}
     )
     values = {setting.variable: setting.value for setting in all_settings(settings)}
-    assert values["CALLSTREAM_TASK_DELAY"] == "2.5"
+    assert values["CALLSTREAM_TASK_DELAY"] == "2.5s"
     assert values["CALLSTREAM_KAFKA__IDEMPOTENT"] == "false"
-    assert values["CALLSTREAM_CALLBACKS__SCHEDULE"] == "1,20"
+    assert values["CALLSTREAM_CALLBACKS__SCHEDULE"] == "1s,20s,2m"
 
 
 def test_a_secret_is_masked() -> None:

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from stream_app.delivery import HttpDelivery
-from stream_app.outcome import Delivered, Failed, Outcome, Refused, Unreachable
+from stream_app.outcome import Delivered, Failed, Outcome, Refused, Throttled, Unreachable
 from tests.unit.records import CALLBACK_URL
 
 PATIENT = timedelta(seconds=60)
@@ -55,8 +55,11 @@ async def flooding() -> AsyncIterator[bytes]:
 class Transport(httpx.AsyncBaseTransport):
     """Answers with a status and a body, raises an error, or, with neither, never answers."""
 
-    def __init__(self, answer: int | Exception | None, body: Body | None = None) -> None:
+    def __init__(
+        self, answer: int | Exception | None, body: Body | None = None, headers: dict[str, str] | None = None
+    ) -> None:
         self._answer = answer
+        self._headers = {"location": "http://inside.example/", **(headers or {})}
         self._body = body or Body(empty)
         self.requests: list[httpx.Request] = []
 
@@ -66,7 +69,7 @@ class Transport(httpx.AsyncBaseTransport):
             await asyncio.Event().wait()
         if isinstance(self._answer, Exception):
             raise self._answer
-        return httpx.Response(self._answer or 0, stream=self._body, headers={"location": "http://inside.example/"})
+        return httpx.Response(self._answer or 0, stream=self._body, headers=self._headers)
 
 
 async def attempt(transport: Transport, url: str = CALLBACK_URL, deadline: timedelta = PATIENT) -> Outcome:
@@ -78,13 +81,30 @@ async def attempt(transport: Transport, url: str = CALLBACK_URL, deadline: timed
     [
         *((status, Delivered(status)) for status in (200, 201, 204, 299)),
         (410, Refused()),
-        *((status, Failed(status)) for status in (101, 301, 302, 307, 400, 404, 429, 500, 503, 999)),
+        *((status, Throttled(status)) for status in (429, 502, 504)),
+        *((status, Failed(status)) for status in (101, 301, 302, 307, 400, 404, 500, 503, 999)),
     ],
 )
 async def test_the_status_is_the_outcome_and_one_request_is_sent(status: int, outcome: Outcome) -> None:
     transport = Transport(status)
     assert await attempt(transport) == outcome
     assert len(transport.requests) == 1
+
+
+@pytest.mark.parametrize("status", [200, 410])
+async def test_retry_after_changes_nothing_about_what_is_decided(status: int) -> None:
+    transport = Transport(status, headers={"retry-after": "5"})
+    assert isinstance(await attempt(transport), Delivered | Refused)
+
+
+@pytest.mark.parametrize("status", [302, 404, 429, 500, 503])
+async def test_whoever_says_when_to_come_again_is_throttling(status: int) -> None:
+    transport = Transport(status, headers={"retry-after": "5"})
+    assert await attempt(transport) == Throttled(status, timedelta(seconds=5))
+
+
+async def test_a_retry_after_that_cannot_be_read_is_as_good_as_none() -> None:
+    assert await attempt(Transport(503, headers={"retry-after": "soon"})) == Failed(503)
 
 
 async def test_the_callback_is_posted_as_given() -> None:

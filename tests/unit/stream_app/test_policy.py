@@ -1,30 +1,122 @@
-"""When a callback is tried again, and how its outcome reads."""
+"""When a callback is tried again, where it waits, and how its outcome reads."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_app.outcome import Delivered, Failed, Outcome, Refused, Unreachable, describe
-from stream_app.policy import next_delay
+from callstream.runtime.settings import Settings
+from stream_app.outcome import Delivered, Failed, Forbidden, Outcome, Refused, Throttled, Unreachable, describe
+from stream_app.policy import Policy
+from stream_app.retry_after import retry_after
 
-SCHEDULE = [timedelta(seconds=1), timedelta(seconds=5)]
+CAP = timedelta(hours=6)
+DEFAULT = Policy(Settings.model_construct().callbacks.schedule, CAP)
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+delays = st.timedeltas(timedelta(milliseconds=1), timedelta(days=7))
+schedules = st.lists(delays, min_size=1, max_size=12)
+policies = st.builds(Policy, schedules, delays)
+jitters = st.floats(0, 1)
+waits = st.timedeltas(timedelta(0), timedelta(days=3))
+failures: st.SearchStrategy[Outcome] = st.one_of(
+    st.builds(Failed, st.sampled_from([302, 404, 500])),
+    st.builds(Unreachable, st.text()),
+    st.builds(Throttled, st.sampled_from([429, 502, 503, 504]), st.none() | waits),
+)
 
 
-@pytest.mark.parametrize("outcome", [Failed(500), Failed(302), Unreachable("Connection refused")])
-@pytest.mark.parametrize(("attempt", "delay"), [(1, SCHEDULE[0]), (2, SCHEDULE[1]), (3, None)])
-def test_a_failed_attempt_is_followed_by_another_until_the_schedule_ends(
-    outcome: Outcome, attempt: int, delay: timedelta | None
+def test_the_schedule_is_the_documented_one() -> None:
+    seconds = [5, 30, 300, 1_800, 7_200, 18_000, 36_000, 36_000]
+    found = [DEFAULT.next_delay(Failed(500), attempt, 0.0) for attempt in range(1, 10)]
+    assert found == [*(timedelta(seconds=second) for second in seconds), None]
+
+
+@given(policies, failures, st.integers(1, 15), jitters)
+def test_a_delay_is_never_earlier_than_scheduled_and_at_most_a_fifth_later(
+    policy: Policy, outcome: Outcome, attempt: int, jitter: float
 ) -> None:
-    assert next_delay(outcome, attempt, SCHEDULE) == delay
+    delay = policy.next_delay(outcome, attempt, jitter)
+    if attempt > len(policy.schedule):
+        assert delay is None
+        return
+    base = policy.schedule[attempt - 1]
+    asked = outcome.retry_after if isinstance(outcome, Throttled) and outcome.retry_after else timedelta(0)
+    least = max(base, min(asked, policy.retry_after_cap))
+    assert delay is not None
+    assert least <= delay <= least * 1.2 + timedelta(microseconds=1)
 
 
-@given(st.sampled_from([Delivered(200), Delivered(204), Refused()]), st.integers(1, 10), st.lists(st.timedeltas()))
-def test_what_was_delivered_or_refused_is_not_tried_again(
-    outcome: Outcome, attempt: int, schedule: list[timedelta]
+@given(policies, st.sampled_from([Delivered(200), Refused(), Forbidden("10.0.0.1")]), st.integers(1, 15), jitters)
+def test_what_is_decided_is_not_tried_again(policy: Policy, outcome: Outcome, attempt: int, jitter: float) -> None:
+    assert policy.next_delay(outcome, attempt, jitter) is None
+
+
+@given(policies, st.integers(0, 30), st.booleans(), jitters)
+def test_pauses_grow_and_never_exceed_five_minutes_unless_every_tier_does(
+    policy: Policy,
+    waited: int,
+    away: bool,  # noqa: FBT001 - drawn
+    jitter: float,
 ) -> None:
-    assert next_delay(outcome, attempt, schedule) is None
+    pause = policy.next_pause(waited, away=away, jitter=jitter)
+    assert pause <= policy.next_pause(waited + 1, away=away, jitter=jitter)
+    assert pause <= policy.next_pause(waited, away=True, jitter=jitter)
+    assert policy.next_pause(waited, away=True, jitter=0.0) <= max(timedelta(minutes=5), policy.tiers[0])
+
+
+def test_a_receiver_that_is_only_busy_is_not_left_alone_for_long() -> None:
+    assert [DEFAULT.next_pause(waits, away=False, jitter=0).seconds for waits in range(4)] == [5, 30, 30, 30]
+    assert [DEFAULT.next_pause(waits, away=True, jitter=0).seconds for waits in range(4)] == [5, 30, 300, 300]
+
+
+@given(policies, st.floats(0.01, 3), jitters)
+def test_a_result_waits_in_tiers_until_it_is_due_in_a_bounded_number_of_rounds(
+    policy: Policy, longest_tiers: float, jitter: float
+) -> None:
+    due = NOW + policy.tiers[-1] * longest_tiers * (1 + 0.2 * jitter)
+    now, rounds = NOW, 0
+    while due > now:
+        tier = policy.tier_for(due - now)
+        assert tier in policy.tiers
+        woken = policy.wake(tier, now, due)
+        assert now < woken <= due
+        now, rounds = woken, rounds + 1
+        assert rounds <= 12 * len(policy.tiers)
+
+
+@given(policies, waits)
+def test_nothing_holds_up_its_tier_by_more_than_the_spread(policy: Policy, later: timedelta) -> None:
+    for tier in policy.tiers:
+        woken = policy.wake(tier, NOW, NOW + later)
+        assert woken <= NOW + tier * 1.2 + policy.tiers[0] + timedelta(microseconds=2)
+
+
+@pytest.mark.parametrize(
+    ("value", "wait"),
+    [
+        ("0", 0),
+        (" 120 ", 120),
+        ("Thu, 01 Jan 2026 00:02:00 GMT", 120),
+        ("Wed, 31 Dec 2025 23:00:00 GMT", 0),
+        ("9" * 400, 365 * 86_400),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", 365 * 86_400),
+        ("-5", None),
+        ("1.5", None),
+        ("٣", None),
+        ("soon", None),
+        ("", None),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date(value: str, wait: int | None) -> None:
+    assert retry_after(value, NOW) == (None if wait is None else timedelta(seconds=wait))
+
+
+@given(st.text())
+def test_no_retry_after_breaks_anything(value: str) -> None:
+    found = retry_after(value, NOW)
+    assert found is None or found >= timedelta(0)
 
 
 @pytest.mark.parametrize(
@@ -33,7 +125,10 @@ def test_what_was_delivered_or_refused_is_not_tried_again(
         (Delivered(204), "the receiver answered 204"),
         (Refused(), "the receiver answered 410"),
         (Failed(302), "the receiver answered 302"),
+        (Throttled(429), "the receiver answered 429"),
+        (Throttled(503, timedelta(seconds=90)), "the receiver answered 503 and asked for 90 s"),
         (Unreachable("no answer within 15 s"), "no answer within 15 s"),
+        (Forbidden("10.0.0.1"), "the address 10.0.0.1 must not be reached"),
     ],
 )
 def test_an_outcome_reads_as_a_sentence(outcome: Outcome, text: str) -> None:

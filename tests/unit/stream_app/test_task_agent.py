@@ -92,11 +92,49 @@ async def test_a_record_that_cannot_be_read_is_a_dead_letter_with_the_reason(
 ) -> None:
     request = record(value, headers=headers, key=b"key")
     await agent(output, gateway={"body_limit": 500}).process(request)
-    assert (broker.only.topic, broker.only.key, broker.only.value) == ("task.dead-letters", b"key", request.value)
-    assert broker.only.headers[: len(headers)] == headers
+    letter = broker.taken[0]
+    assert (letter.topic, letter.key, letter.value) == ("task.dead-letters", b"key", request.value)
+    assert letter.headers[: len(headers)] == headers
     reason, error = reason_and_error
-    assert header(broker.only, "dead_letter_reason") == reason
-    assert error in (header(broker.only, "dead_letter_error") or b"")
+    assert header(letter, "dead_letter_reason") == reason
+    assert error in (header(letter, "dead_letter_error") or b"")
+
+
+@pytest.mark.parametrize(
+    ("value", "headers"),
+    [
+        ({"callback_url": CALLBACK_URL, "message": [{"name": "a"}]}, ()),
+        ({"callback_url": CALLBACK_URL, "message": "\u2028", "padding": "x" * 500}, ()),
+        (EXAMPLE, (("ce_id", b"a"), ("ce_id", b"b"))),
+        (EXAMPLE, (("ce_id", b"\xff"),)),
+        (EXAMPLE, (("callback_deadline", b"soon"),)),
+    ],
+)
+async def test_a_record_that_says_where_to_call_back_is_told_why_it_cannot_be_read(
+    broker: Broker, output: Output, value: Any, headers: Headers
+) -> None:
+    request = record(value, headers=headers)
+    await agent(output, gateway={"body_limit": 500}).process(request)
+    letter, failure = broker.taken
+    assert letter.topic == "task.dead-letters"
+    told = TaskResult.model_validate_json(failure.value or b"")
+    assert (failure.topic, told.callback_url, told.results) == ("task.results", CALLBACK_URL, [])
+    assert told.errors == [{"request": (header(letter, "dead_letter_error") or b"").decode()}]
+    assert failure.key == told.task_id.encode()
+
+
+@pytest.mark.parametrize("url", ["ftp://a.example/", "nowhere", 7, None])
+async def test_a_record_whose_callback_url_cannot_be_used_is_a_dead_letter_alone(
+    broker: Broker, output: Output, url: Any
+) -> None:
+    await agent(output).process(record({"callback_url": url, "message": []}))
+    assert broker.only.topic == "task.dead-letters"
+
+
+async def test_a_deadline_for_the_callback_is_passed_on(broker: Broker, output: Output) -> None:
+    deadline = ("callback_deadline", b"2026-11-24T12:00:00Z")
+    await agent(output).process(record(EXAMPLE, headers=(deadline,)))
+    assert deadline in broker.only.headers
 
 
 async def test_a_result_that_json_does_not_have_is_an_error_and_the_task_calls_back(
@@ -120,8 +158,10 @@ async def test_a_task_of_which_even_the_errors_are_too_large_is_a_dead_letter(br
     broker.failures.extend([RecordTooLargeError("too large")] * 2)
     request = record(EXAMPLE)
     await agent(output).process(request)
-    assert (broker.only.topic, broker.only.value) == ("task.dead-letters", request.value)
-    assert header(broker.only, "dead_letter_reason") == b"too-large"
+    letter, failure = broker.taken
+    assert (letter.topic, letter.value) == ("task.dead-letters", request.value)
+    assert header(letter, "dead_letter_reason") == b"too-large"
+    assert TaskResult.model_validate_json(failure.value or b"").errors == [{"request": "the task's result: too large"}]
 
 
 @pytest.mark.parametrize("value", [EXAMPLE, b"not json"])

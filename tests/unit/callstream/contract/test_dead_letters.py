@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callstream.contract.dead_letters import Reason, dead_letter
-from callstream.contract.records import Headers
+from callstream.contract.dead_letters import DeadLetter, Reason, dead_letter, opened
+from callstream.contract.records import Headers, OutgoingRecord, Record, TopicPartition
 from tests.unit.records import header, record
 
 
@@ -37,3 +37,43 @@ def test_the_error_of_a_dead_letter_is_bounded_and_always_utf_8(text: str, times
     assert len(error) <= 4_096
     assert (text * times).encode("utf-8", "replace").startswith(error)
     error.decode()
+
+
+_HEADERS = st.lists(
+    st.tuples(
+        st.text() | st.sampled_from(["dead_letter_reason", "dead_letter_topic", "ce_id"]), st.binary() | st.none()
+    )
+)
+
+
+def stored(letter: OutgoingRecord) -> Record:
+    return Record(TopicPartition(letter.topic, 0), 7, letter.key, letter.value, letter.headers, 1.0)
+
+
+@given(
+    _HEADERS.map(tuple),
+    st.binary() | st.none(),
+    st.sampled_from(Reason),
+    st.text().filter(lambda text: len(text) < 999),
+)
+def test_a_dead_letter_opens_to_what_was_put_in(
+    headers: Headers, value: bytes | None, reason: Reason, error: str
+) -> None:
+    original = record(value, headers=headers, timestamp=1.0)
+    letter = stored(dead_letter(original, "task.dead-letters", reason, error))
+    assert opened(letter) == DeadLetter(original, reason, error)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        (),
+        (("dead_letter_reason", b"unreadable"),),
+        dead_letter(record(b""), "task.dead-letters", Reason.REFUSED, "").headers[::-1],
+        (*dead_letter(record(b""), "task.dead-letters", Reason.REFUSED, "").headers, ("one", b"more")),
+        (*dead_letter(record(b""), "task.dead-letters", Reason.REFUSED, "").headers[:-1], ("dead_letter_offset", b"x")),
+        (*dead_letter(record(b""), "task.dead-letters", Reason.REFUSED, "").headers[:-1], ("dead_letter_offset", None)),
+    ],
+)
+def test_what_others_wrote_among_dead_letters_is_none_of_ours(headers: Headers) -> None:
+    assert opened(record(b"", topic="task.dead-letters", headers=headers)) is None

@@ -1,6 +1,8 @@
 """HTTP out keeps nothing between requests, and every trouble is an error of httpx."""
 
+import errno
 import os
+import ssl
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -11,15 +13,22 @@ from aiohttp.client_reqrep import ConnectionKey
 from httpx_aiohttp import AiohttpTransport
 
 import callstream
-from callstream.runtime.http import open_client, open_transport
+from callstream.runtime.egress import AddressRefusedError, EgressGuard, GuardedResolver
+from callstream.runtime.http import AddressForbiddenError, open_client, open_transport
+from callstream.runtime.settings import Egress
 
 URL = "http://api.example/"
 KEY = ConnectionKey("api.example", 80, is_ssl=False, ssl=True, proxy=None, proxy_auth=None, proxy_headers_hash=None)
+GUARD = EgressGuard(Egress())
+CERTIFICATE = ssl.SSLCertVerificationError(1, "certificate verify failed: self-signed certificate (_ssl.c:1006)")
+CERTIFICATE.verify_message = "self-signed certificate"
+NOT_TLS = ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1006)")
+NOT_TLS.reason = "WRONG_VERSION_NUMBER"
 
 
 @pytest.fixture
 async def client() -> AsyncIterator[httpx.AsyncClient]:
-    async with open_client(1) as client:
+    async with open_client(1, GUARD) as client:
         yield client
 
 
@@ -54,6 +63,31 @@ async def test_a_request_says_who_sends_it(client: httpx.AsyncClient, requests: 
     assert requests[0].headers["user-agent"] == f"callstream/{callstream.__version__}"
 
 
+async def failure(monkeypatch: pytest.MonkeyPatch, error: Exception) -> Exception:
+    """Return what a request ends in when aiohttp's connector raises `error`, its cause behind it as aiohttp has it."""
+
+    async def fail(*_: Any, **__: Any) -> None:
+        raise error from getattr(error, "os_error", None)
+
+    monkeypatch.setattr(aiohttp.TCPConnector, "connect", fail)
+    async with open_transport(1, GUARD) as transport:
+        with pytest.raises(httpx.TransportError) as failed:
+            await transport.handle_async_request(httpx.Request("POST", URL, content=b"{}"))
+    return failed.value
+
+
+async def test_the_resolver_ends_with_the_transport(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[str] = []
+
+    async def close(_: GuardedResolver) -> None:
+        ended.append("resolver")
+
+    monkeypatch.setattr(GuardedResolver, "close", close)
+    async with open_transport(1, GUARD):
+        assert ended == []
+    assert ended == ["resolver"]
+
+
 @pytest.mark.parametrize(
     ("error", "translated"),
     [
@@ -62,6 +96,7 @@ async def test_a_request_says_who_sends_it(client: httpx.AsyncClient, requests: 
         (aiohttp.ServerDisconnectedError(), httpx.ConnectError),
         (aiohttp.ClientPayloadError("broken off"), httpx.ReadError),
         (aiohttp.ClientError("an answer that is not HTTP"), httpx.RemoteProtocolError),
+        (aiohttp.InvalidUrlClientError("127.1", "is not a canonical IPv4 address"), httpx.UnsupportedProtocol),
         (UnicodeError("label empty or too long"), httpx.LocalProtocolError),
         (ValueError("Newline in header"), httpx.LocalProtocolError),
     ],
@@ -69,10 +104,63 @@ async def test_a_request_says_who_sends_it(client: httpx.AsyncClient, requests: 
 async def test_every_trouble_is_an_error_of_httpx(
     monkeypatch: pytest.MonkeyPatch, error: Exception, translated: type[httpx.TransportError]
 ) -> None:
-    async def fail(*_: Any, **__: Any) -> None:
-        raise error
+    assert type(await failure(monkeypatch, error)) is translated
 
-    monkeypatch.setattr(aiohttp.TCPConnector, "connect", fail)
-    async with open_transport(1) as transport:
-        with pytest.raises(translated):
-            await transport.handle_async_request(httpx.Request("POST", URL, content=b"{}"))
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (aiohttp.ClientConnectorDNSError(KEY, OSError(None, "Domain name not found")), "dns: Domain name not found"),
+        (aiohttp.ClientConnectorDNSError(KEY, OSError("DNS lookup failed")), "dns: DNS lookup failed"),
+        (aiohttp.ClientConnectorCertificateError(KEY, CERTIFICATE), "tls: self-signed certificate"),
+        (aiohttp.ClientConnectorSSLError(KEY, NOT_TLS), "tls: WRONG_VERSION_NUMBER"),
+        *(
+            (aiohttp.ClientConnectorError(KEY, OSError(number, "Connect call failed ('10.0.0.1', 80)")), text)
+            for number, text in [
+                (errno.ECONNREFUSED, "refused: Connection refused"),
+                (errno.ECONNRESET, "reset: Connection reset by peer"),
+                (errno.EHOSTUNREACH, "no route: No route to host"),
+                (errno.ENETUNREACH, "no route: Network is unreachable"),
+                (errno.ETIMEDOUT, "timed out: Connection timed out"),
+            ]
+        ),
+        (aiohttp.ClientOSError(errno.ECONNRESET, "Connection reset by peer"), "reset: Connection reset by peer"),
+        (aiohttp.ClientOSError(errno.EPIPE, "Broken pipe"), "reset: Broken pipe"),
+        (aiohttp.ServerDisconnectedError(), "disconnected: the connection ended without an answer"),
+        (
+            aiohttp.ClientConnectorError(KEY, ConnectionResetError()),
+            "disconnected: the connection ended without an answer",
+        ),
+        (
+            aiohttp.ClientConnectorError(
+                KEY,
+                OSError(
+                    "Multiple exceptions: [Errno 101] Connect call failed ('2600::1', 80, 0, 0), "
+                    "[Errno 111] Connect call failed ('10.0.0.1', 80), [Errno 101] Connect call failed ('2600::2', 80)"
+                ),
+            ),
+            "no route, refused: each of the name's addresses in its own way",
+        ),
+    ],
+)
+async def test_a_word_says_what_happened_and_no_address_that_was_dialled(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, text: str
+) -> None:
+    failed = await failure(monkeypatch, error)
+    assert str(failed) == text
+    assert type(failed) is httpx.ConnectError
+
+
+async def test_what_has_no_word_keeps_its_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    failed = await failure(monkeypatch, aiohttp.ClientConnectorError(KEY, OSError(24, "Too many open files")))
+    assert str(failed) == "Cannot connect to host api.example:80 ssl:default [Too many open files]"
+
+
+@pytest.mark.parametrize("kind", [aiohttp.ClientConnectorError, aiohttp.ClientConnectorDNSError])
+async def test_a_refused_address_is_an_error_of_its_own_that_names_it_in_no_text(
+    monkeypatch: pytest.MonkeyPatch, kind: type[aiohttp.ClientConnectorError]
+) -> None:
+    failed = await failure(monkeypatch, kind(KEY, AddressRefusedError("10.0.0.1:80")))
+    assert isinstance(failed, AddressForbiddenError)
+    assert failed.address == "10.0.0.1:80"
+    assert str(failed) == "the url's address is not allowed"

@@ -16,12 +16,13 @@ from pydantic import JsonValue, ValidationError
 from callstream.contract.messages import TaskRequest
 from callstream.tasks import TaskContext, TaskError
 from callstream.tasks.data import DataItem, fetch
-from callstream.tasks.run import run_items
+from callstream.tasks.run import Limits, run_items
 from tests.support.waiting import eventually
 from tests.unit.records import CALLBACK_URL
 
 URL = "http://api.example/data.json"
 LIMIT = 1_000
+MINUTE = timedelta(minutes=1)
 Answer = Callable[[httpx.Request], httpx.Response]
 
 
@@ -213,14 +214,14 @@ async def test_items_are_fetched_at_once_within_the_bound() -> None:
         return answering(request.url.path.encode().removeprefix(b"/"))(request)
 
     work = [item(name=f"api_{number}", url=f"http://api.example/{number}") for number in range(5)]
-    running = asyncio.create_task(run_items(fetch, work, context(answer), 3, timedelta(seconds=60)))
+    running = asyncio.create_task(run_items(fetch, work, context(answer), Limits(3, MINUTE, MINUTE)))
     await eventually(lambda: under_way == 3)
     go_on.set()
     assert (await running).results == [{f"api_{number}": number} for number in range(5)]
 
 
 async def test_an_answer_with_a_number_beyond_any_float_is_an_entry() -> None:
-    entries = await run_items(fetch, [item()], context(answering(b"[1e999]")), 1, timedelta(seconds=60))
+    entries = await run_items(fetch, [item()], context(answering(b"[1e999]")), Limits(1, MINUTE, MINUTE))
     assert entries.results == []
     assert "not JSON" in str(entries.errors[0]["api_0"])
 
@@ -232,3 +233,16 @@ def test_a_payload_that_could_not_be_sent_as_json_is_refused(payload: str) -> No
     raw = f'{{"callback_url": "{CALLBACK_URL}", "message": [{{"name": "a", "url": "{URL}", "payload": {payload}}}]}}'
     with pytest.raises(ValidationError):
         TaskRequest[DataItem].model_validate_json(raw)
+
+
+async def test_credentials_in_a_url_are_sent_as_a_header_and_not_in_the_url() -> None:
+    requests: list[httpx.Request] = []
+
+    def keep(request: httpx.Request) -> httpx.Response:
+        requests.append(request)
+        return answering(b"1")(request)
+
+    assert await fetched(keep, url="http://me:s%40crt@api.example/") == 1
+    (request,) = requests
+    assert request.headers["authorization"] == "Basic bWU6c0BjcnQ="
+    assert str(request.url) == "http://api.example/"

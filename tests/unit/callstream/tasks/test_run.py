@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from callstream.contract.messages import CallbackBody, Item
 from callstream.tasks import TaskContext, TaskError, task
-from callstream.tasks.run import Entries, run_items
+from callstream.tasks.run import Entries, Limits, run_items
 from tests.support.waiting import eventually
 
 PATIENT = timedelta(seconds=60)
@@ -48,8 +48,9 @@ async def run(
     handler: Callable[[Work], Any] = act,
     concurrency: int = 10,
     deadline: timedelta = PATIENT,
+    whole: timedelta = PATIENT,
 ) -> Entries:
-    return await run_items(task("work", path="/v1/work")(handler), work, CONTEXT, concurrency, deadline)
+    return await run_items(task("work", path="/v1/work")(handler), work, CONTEXT, Limits(concurrency, deadline, whole))
 
 
 @pytest.mark.parametrize("handler", HANDLERS)
@@ -186,7 +187,7 @@ async def test_a_handler_that_asks_for_the_context_gets_it() -> None:
     async def limit(_: Work, context: TaskContext) -> int:
         return context.fetch_limit
 
-    entries = await run_items(task("work", path="/v1/work")(limit), items(None), CONTEXT, 1, PATIENT)
+    entries = await run_items(task("work", path="/v1/work")(limit), items(None), CONTEXT, Limits(1, PATIENT, PATIENT))
     assert entries.results == [{"item_0": 1_000}]
 
 
@@ -195,3 +196,11 @@ async def test_an_ordinary_function_that_returns_an_awaitable_is_awaited() -> No
         return act(item)
 
     assert (await run(items(5), begin)).results == [{"item_0": 5}]
+
+
+async def test_all_items_together_have_a_deadline_too_and_those_that_never_began_say_so() -> None:
+    never = asyncio.Event()
+    entries = await run(items(never.wait, never.wait, never.wait), concurrency=1, whole=timedelta(seconds=0.05))
+    assert [text for entry in entries.errors for text in entry.values()] == [
+        "the task was not finished within 0.05 s"
+    ] * 3

@@ -1,0 +1,89 @@
+"""How far the delivery of a result has come: headers that the dispatcher puts on a result that waits in a tier."""
+
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from callstream.contract.headers import HeaderError
+from callstream.contract.records import Headers, OutgoingRecord, Record
+
+_ATTEMPTS = "callback_attempts"
+_WAITS = "callback_waits"
+_FIRST_SEEN = "callback_first_seen"
+_DUE = "callback_due"
+_LAST_ERROR = "callback_last_error"
+PROGRESS_HEADERS = frozenset({_ATTEMPTS, _WAITS, _FIRST_SEEN, _DUE, _LAST_ERROR})
+DEADLINE_HEADER = "callback_deadline"
+_ERROR_LIMIT = 1_024  # characters
+
+
+class Progress(NamedTuple):
+    """`attempts` were made; since the last one the result waited `waits` times for its receiver to be free."""
+
+    attempts: int
+    waits: int
+    first_seen: datetime
+    due: datetime
+    last_error: str
+
+
+def progress_of(record: Record, now: datetime) -> Progress:
+    """Return the record's progress; a result that never waited is due, and first seen, `now`.
+
+    Raises:
+        HeaderError: its headers are not as `parked` writes them.
+    """
+    found = {name: value for name, value in record.headers if name in PROGRESS_HEADERS}
+    if not found:
+        return Progress(0, 0, now, now, "")
+    try:
+        texts = {name: (value or b"").decode() for name, value in found.items()}
+        return Progress(
+            int(texts[_ATTEMPTS]),
+            int(texts[_WAITS]),
+            datetime.fromisoformat(texts[_FIRST_SEEN]).astimezone(UTC),
+            datetime.fromisoformat(texts[_DUE]).astimezone(UTC),
+            texts[_LAST_ERROR],
+        )
+    except (KeyError, ValueError, OverflowError) as error:
+        raise HeaderError(f"the headers of a waiting result cannot be read: {error!r}") from error
+
+
+def parked(record: Record, topic: str, progress: Progress) -> OutgoingRecord:
+    """Return what to produce to a tier's `topic`: the record as it is, with new progress."""
+    ours: Headers = (
+        (_ATTEMPTS, str(progress.attempts).encode()),
+        (_WAITS, str(progress.waits).encode()),
+        (_FIRST_SEEN, progress.first_seen.isoformat().encode()),
+        (_DUE, progress.due.isoformat().encode()),
+        (_LAST_ERROR, progress.last_error[:_ERROR_LIMIT].encode("utf-8", "replace")),
+    )
+    return OutgoingRecord(topic, record.key, record.value, (*without_progress(record.headers), *ours))
+
+
+def without_progress(headers: Headers) -> Headers:
+    return tuple(header for header in headers if header[0] not in PROGRESS_HEADERS)
+
+
+def deadline_of(headers: Headers) -> datetime | None:
+    """Return the time after which a callback is not attempted any more, if the task brought one.
+
+    Raises:
+        HeaderError: the header is not one ISO 8601 time with an offset from UTC.
+    """
+    found = deadline_header(headers)
+    if not found:
+        return None
+    try:
+        ((_, value),) = found
+        deadline = datetime.fromisoformat((value or b"").decode())
+        in_utc = deadline.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise HeaderError(f"the header {DEADLINE_HEADER} is not one ISO 8601 time: {error}") from error
+    if deadline.tzinfo is None:
+        raise HeaderError(f"the header {DEADLINE_HEADER} has no offset from UTC")
+    return in_utc
+
+
+def deadline_header(headers: Headers) -> Headers:
+    """Return the header that `deadline_of` reads, to be passed on."""
+    return tuple(header for header in headers if header[0] == DEADLINE_HEADER)

@@ -1,0 +1,144 @@
+"""Callbacks that wait for their next attempt survive whatever happens to the process, and come back without a storm."""
+
+import json
+from collections import defaultdict
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaConsumer
+from aiokafka.admin import AIOKafkaAdminClient
+
+from tests.support.kafka import Kafka
+from tests.support.pipeline import Pipeline, pipeline_on
+from tests.support.receiver import Receiver, more_calls, receiving
+from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.chaos
+
+JOBS, PARTITIONS, AT_ONCE = 1_000, 3, 16
+
+
+def settings(prefix: str, **more: str) -> dict[str, str]:
+    return {
+        "CALLSTREAM_TOPICS__PREFIX": prefix,
+        "CALLSTREAM_TOPICS__PARTITIONS": str(PARTITIONS),
+        "CALLSTREAM_CALLBACKS__SCHEDULE": "500ms,1s,2s,4s,4s,4s,4s,4s,4s",
+        "CALLSTREAM_CALLBACKS__RECEIVER_IN_FLIGHT": str(AT_ONCE),
+        **more,
+    }
+
+
+async def attempts_of(kafka: Kafka, pipeline: Pipeline) -> dict[str, list[dict[str, Any]]]:
+    """Return what `callback.attempts` tells, by task, in order."""
+    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    topic = f"{pipeline.prefix}callback.attempts"
+    async with AIOKafkaConsumer(topic, bootstrap_servers=kafka.bootstrap, auto_offset_reset="earliest") as consumer:
+        ends = await consumer.end_offsets(consumer.assignment())
+        for partition, end in ends.items():
+            while await consumer.position(partition) < end:
+                for record in (await consumer.getmany(partition, timeout_ms=1_000)).get(partition, []):
+                    attempt = json.loads(record.value)
+                    found[attempt["task_id"]].append(attempt)
+    return found
+
+
+async def test_a_sigkill_while_callbacks_wait_loses_none_and_repeats_no_attempt_from_one(
+    kafka: Kafka, prefix: str, tmp_path: Path
+) -> None:
+    async with (
+        receiving() as down,  # its breaker opens
+        receiving() as wrong,  # it answers, and each callback is charged
+        pipeline_on(kafka.bootstrap, tmp_path, settings(prefix)) as pipeline,
+    ):
+        down.statuses, wrong.statuses = lambda: 500, lambda: 404
+        await pipeline.submit_many(range(JOBS), down.url)
+        await pipeline.submit_many(range(JOBS), wrong.url)
+        # What was tried and is not committed yet may be tried once more; of what waits nothing may be forgotten.
+        await eventually(lambda: committed(kafka, pipeline, 2 * JOBS), 60, pipeline.callbacks.log_tail)
+        for _ in range(3):
+            await more_calls(wrong, JOBS // 2)
+            pipeline.callbacks.kill()
+            pipeline.callbacks.start()
+        down.statuses = wrong.statuses = lambda: 200
+        await eventually(
+            lambda: len(down.taken) + len(wrong.taken) == 2 * JOBS, 90, lambda: f"{len(down.taken)} {len(wrong.taken)}"
+        )
+        assert not pipeline.wrong({**down.bodies, **wrong.bodies})
+        await eventually(lambda: all_delivered(kafka, pipeline), 30, pipeline.callbacks.log_tail)
+        for task_id, attempts in (await attempts_of(kafka, pipeline)).items():
+            assert not too_early(attempts)
+            firsts = sum(attempt["number"] == 1 for attempt in attempts)
+            assert firsts == 1 or task_id in down.bodies, "what waited began again from its first attempt"
+
+
+async def all_delivered(kafka: Kafka, pipeline: Pipeline) -> bool:
+    told = await attempts_of(kafka, pipeline)
+    delivered = {task for task, tries in told.items() if any(attempt["outcome"] == "delivered" for attempt in tries)}
+    return delivered == pipeline.expected.keys()
+
+
+async def committed(kafka: Kafka, pipeline: Pipeline, results: int) -> bool:
+    """Return whether as many records of `task.results` are committed."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
+    await admin.start()
+    try:
+        offsets = await admin.list_consumer_group_offsets(f"{pipeline.prefix}callstream-callbacks")
+    finally:
+        await admin.close()
+    topic = f"{pipeline.prefix}task.results"
+    return bool(sum(found.offset for partition, found in offsets.items() if partition.topic == topic) == results)
+
+
+def too_early(attempts: list[dict[str, Any]]) -> list[int]:
+    """Return the numbers of the attempts that began before they were due, by whichever try of the one before."""
+    dues: dict[int, datetime] = {}
+    for attempt in attempts:
+        if attempt["next_due"]:
+            due, number = datetime.fromisoformat(attempt["next_due"]), attempt["number"] + 1
+            dues[number] = min(due, dues.get(number, due))
+    return [
+        attempt["number"]
+        for attempt in attempts
+        if attempt["number"] in dues and datetime.fromisoformat(attempt["started"]) < dues[attempt["number"]]
+    ]
+
+
+async def test_a_receiver_that_returns_gets_no_more_at_once_than_its_bulkhead(
+    kafka: Kafka, prefix: str, tmp_path: Path
+) -> None:
+    async with receiving() as receiver, pipeline_on(kafka.bootstrap, tmp_path, settings(prefix)) as pipeline:
+        receiver.statuses = lambda: 503
+        await pipeline.submit_many(range(JOBS), receiver.url)
+        await eventually(lambda: third_tier(receiver), 60, pipeline.callbacks.log_tail)
+        calls_while_down = receiver.calls.total()
+        receiver.statuses, receiver.delay = lambda: 200, lambda: 0.02
+        receiver.most_at_once = 0
+        await eventually(lambda: len(receiver.taken) == JOBS, 90, pipeline.callbacks.log_tail)
+        assert receiver.most_at_once <= AT_ONCE
+        assert calls_while_down < JOBS // 10, "while it was down it was left alone"
+
+
+def third_tier(receiver: Receiver) -> bool:
+    """Return whether a callback was tried that waited in three tiers."""
+    return any(count > 3 for count in receiver.calls.values())
+
+
+async def test_a_tier_is_shared_by_replicas_and_moves_to_those_that_are_left(
+    kafka: Kafka, prefix: str, tmp_path: Path
+) -> None:
+    env = settings(prefix, CALLSTREAM_CALLBACKS__BREAKER_FAILURES="1000000")
+    async with (
+        receiving() as receiver,
+        pipeline_on(kafka.bootstrap, tmp_path, env) as pipeline,
+        pipeline.another("callbacks") as second,
+    ):
+        receiver.statuses = lambda: 404
+        await pipeline.submit_many(range(JOBS), receiver.url)
+        await eventually(lambda: receiver.calls.total() >= JOBS, 60, second.log_tail)
+        receiver.statuses = lambda: 200
+        await eventually(lambda: "delivered" in second.read_log(), 60, second.log_tail)
+        second.kill()
+        await eventually(lambda: len(receiver.taken) == JOBS, 90, pipeline.callbacks.log_tail)
+        assert "delivered" in pipeline.callbacks.read_log()

@@ -1,0 +1,122 @@
+"""An install of a test's own, with dead letters in its topics."""
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
+from aiokafka.structs import TopicPartition as Partition
+
+from callstream.contract.dead_letters import Reason, dead_letter
+from callstream.contract.messages import CallbackAttempt
+from callstream.contract.records import Headers, OutgoingRecord, Record, TopicPartition
+from callstream.contract.retries import Progress, parked
+from callstream.contract.topics import Topics
+from tests.support.processes import Service, run_to_end
+
+NOW = datetime.now(UTC).replace(microsecond=0)  # a record's time is in milliseconds
+JUNK = bytes(range(256))
+_PARTITIONS = 3
+
+
+@dataclass
+class Install:
+    """The topics of the test's own install, and our command on them."""
+
+    topics: Topics
+    env: dict[str, str]
+    directory: Path
+    bootstrap: str
+
+    async def __call__(self, *command: str) -> tuple[int, str]:
+        """Run `callstream dead-letters`; return the exit code and what was printed."""
+        return await run_to_end("dead-letters", *command, env=self.env, directory=self.directory)
+
+    def begin(self, *command: str) -> Service:
+        return Service("dead-letters", *command, env=self.env, directory=self.directory)
+
+    async def listed(self, *options: str) -> list[dict[str, str]]:
+        exit_code, output = await self("list", "--json", *options)
+        assert exit_code == 0, output
+        return [json.loads(line) for line in output.splitlines()]
+
+    async def produce(self, *records: OutgoingRecord, at: datetime | None = None) -> None:
+        async with AIOKafkaProducer(bootstrap_servers=self.bootstrap, acks="all") as producer:
+            for record in records:
+                await producer.send_and_wait(
+                    record.topic,
+                    record.value,
+                    record.key,
+                    headers=list(record.headers),
+                    timestamp_ms=at and round(at.timestamp() * 1000),
+                )
+
+    async def content(self, *topics: str) -> list[ConsumerRecord]:
+        """Return all records of these topics."""
+        async with AIOKafkaConsumer(bootstrap_servers=self.bootstrap) as consumer:
+            partitions = [Partition(topic, number) for topic in topics for number in range(_PARTITIONS)]
+            ends = await consumer.end_offsets(partitions)
+            consumer.assign(partitions)
+            await consumer.seek_to_beginning()
+            found: list[ConsumerRecord] = []
+            for partition in partitions:
+                while await consumer.position(partition) < ends[partition]:
+                    for records in (await consumer.getmany(partition, timeout_ms=200)).values():
+                        found.extend(records)
+        return found
+
+    async def results(self) -> Counter[bytes]:
+        """Return how often each key stands among the results."""
+        return Counter(record.key for record in await self.content(self.topics.results))
+
+
+async def installed(directory: Path, bootstrap: str, prefix: str) -> Install:
+    env = {
+        "CALLSTREAM_KAFKA__BOOTSTRAP": bootstrap,
+        "CALLSTREAM_TOPICS__PREFIX": prefix,
+        "CALLSTREAM_TOPICS__PARTITIONS": str(_PARTITIONS),
+    }
+    exit_code, output = await run_to_end("topics", env=env, directory=directory)
+    assert exit_code == 0, output
+    return Install(Topics(prefix), env, directory, bootstrap)
+
+
+def dead_result(  # noqa: PLR0913 - what the filters tell apart
+    topics: Topics,
+    task_id: str,
+    *,
+    receiver: str = "https://hooks.example.com",
+    task: str = "data",
+    reason: Reason = Reason.EXHAUSTED,
+    headers: Headers = (),
+) -> OutgoingRecord:
+    """Return a result that has gone through a tier and is a dead letter."""
+    value = json.dumps({"task_id": task_id, "task": task, "callback_url": f"{receiver}/in", "results": []}).encode()
+    tier = topics.retry(timedelta(hours=10))
+    place = TopicPartition(topics.results, 1)
+    fresh = Record(place, 5, task_id.encode(), value, (("ce_id", task_id.encode()), *headers), 0.0)
+    waited = parked(fresh, tier, Progress(8, 0, NOW, NOW, "the receiver answered 500"))
+    last = Record(TopicPartition(tier, 1), 42, waited.key, waited.value, waited.headers, 0.0)
+    return dead_letter(last, topics.callback_dead_letters, reason, "the receiver answered 500")
+
+
+def dead_request(topics: Topics, value: bytes = JUNK, offset: int = 42, headers: Headers = ()) -> OutgoingRecord:
+    original = Record(TopicPartition(topics.requests("calculation"), 2), offset, b"key", value, headers, 0.0)
+    return dead_letter(original, topics.task_dead_letters, Reason.UNREADABLE, "it is\tno \x1b[31mJSON")
+
+
+def delivered(topics: Topics, task_id: str) -> OutgoingRecord:
+    attempt = CallbackAttempt(
+        task_id=task_id,
+        number=1,
+        receiver="https://hooks.example.com:443",
+        outcome="delivered",
+        status=200,
+        detail="",
+        started=NOW,
+        duration_ms=3,
+        next_due=None,
+    )
+    return OutgoingRecord(topics.attempts, task_id.encode(), attempt.model_dump_json().encode(), ())
