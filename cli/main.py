@@ -8,10 +8,11 @@ from typing import Annotated
 import typer
 
 import callstream
-from callstream.runtime.logs import configure_logging
-from callstream.runtime.settings import Settings, SettingsError, load_settings
+from callstream.runtime.settings import SettingsError
 from callstream.tasks import RegistryError
+from cli.dead_letters.commands import dead_letters_app
 from cli.errors import CommandError
+from cli.start import start
 
 app = typer.Typer(
     help="REST in, Kafka through, callback out. Settings come from the environment or .env: `callstream settings`.",
@@ -21,6 +22,7 @@ app = typer.Typer(
 )
 broker_app = typer.Typer(help="A Kafka broker in the foreground, for trying out and for tests.", no_args_is_help=True)
 app.add_typer(broker_app, name="broker")
+app.add_typer(dead_letters_app, name="dead-letters")
 
 Port = Annotated[int, typer.Option(min=1, max=65_535)]
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
@@ -39,15 +41,6 @@ def main() -> None:
 def _complain(error: Exception, exit_code: int) -> int:
     sys.stderr.write(f"{error}\n")
     return exit_code
-
-
-def _start() -> Settings:
-    from cli.settings_table import warn_of_unknown_variables
-
-    settings = load_settings()
-    configure_logging(settings.log_level, settings.log_format)
-    warn_of_unknown_variables()
-    return settings
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 - Typer's signature of a callback
@@ -74,7 +67,7 @@ def apache(
     """Apache Kafka, one node, without Docker (needs Java and Maven)."""
     from cli.brokers import run_apache
 
-    _start()
+    start()
     run_apache(port, data)
 
 
@@ -83,7 +76,7 @@ def embedded(port: Port = 9092) -> None:
     """Tansu, in memory: for trying out, never for production."""
     from cli.brokers import run_embedded
 
-    _start()
+    start()
     run_embedded(port)
 
 
@@ -94,7 +87,7 @@ def topics(
     """Create every topic that is missing and check those that are there."""
     from cli.topics import run
 
-    run(_start(), wait)
+    run(start(), wait)
 
 
 @app.command("settings")
@@ -108,7 +101,7 @@ def show_settings(
     if env_example:
         typer.echo(settings_table.env_example(), nl=False)
     else:
-        settings_table.print_table(_start())
+        settings_table.print_table(start())
 
 
 @app.command()
@@ -121,7 +114,7 @@ def gateway(
     from cli.listening import listen
     from gateway.main import run
 
-    run(_start(), listen(host, port), workers)
+    run(start(), listen(host, port), workers)
 
 
 @app.command()
@@ -129,7 +122,7 @@ def tasks() -> None:
     """Process requests from Kafka."""
     from stream_app.tasks_main import run
 
-    run(_start())
+    run(start())
 
 
 @app.command()
@@ -137,14 +130,28 @@ def callbacks() -> None:
     """Callback out: deliver results to where their requests said."""
     from stream_app.callbacks_main import run
 
-    run(_start())
+    run(start())
 
 
 @app.command()
-def receiver(port: Port = 8001, host: Host = "127.0.0.1") -> None:
+def receiver(
+    port: Port = 8001,
+    host: Host = "127.0.0.1",
+    secret: Annotated[
+        list[str] | None,
+        typer.Option(
+            envvar="RECEIVER_SECRETS",
+            help="Take only what one of these signed, whsec_..., repeated or comma-separated.",
+        ),
+    ] = None,
+) -> None:
     """Show callbacks: an example of a receiver, for trying out."""
     from cli.listening import listen
     from receiver.main import run
+    from receiver.verification import SecretError, listed
 
-    _start()
-    run(listen(host, port))
+    start()
+    try:
+        run(listen(host, port), listed(secret or ()))
+    except SecretError as error:
+        raise CommandError(f"RECEIVER_SECRETS or --secret: {error}") from error

@@ -1,6 +1,7 @@
 """The receiver's HTTP side."""
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -14,6 +15,7 @@ from receiver.behaviour import Behaviour, Orders
 from receiver.calls import Call, Calls, call_from
 from receiver.connection import drop, wait_until_gone
 from receiver.display import show
+from receiver.verification import Verifier
 
 _BODY_LIMIT = 2**20  # bytes
 
@@ -23,20 +25,29 @@ _SAMPLE: JsonValue = {
 }
 
 
-def create_app(console: Console) -> FastAPI:
+def create_app(console: Console, secrets: Sequence[str] = ()) -> FastAPI:
+    """Return the application; with `secrets` it takes only callbacks that one of them signed.
+
+    Raises:
+        SecretError: one of them cannot be used.
+    """
     app = FastAPI(
         title="Example receiver",
         description="Shows callbacks, and misbehaves when told to.",
         max_body_size=_BODY_LIMIT,
     )
-    calls, orders = Calls(), Orders()
+    calls, orders, verifier = Calls(), Orders(), Verifier(secrets)
 
     @app.post("/test-me")
     async def receive(request: Request) -> Response:
-        """Take a callback: show it, keep it, and answer as `/behave` said."""
-        call = call_from(await request.body(), request.headers, datetime.now(UTC))
+        """Take a callback: show it, keep it, and answer as `/behave` said, or 401 if its signature is not good."""
+        raw = await request.body()
+        verdict = verifier.verdict(raw, request.headers)
+        call = call_from(raw, request.headers, verdict.text, datetime.now(UTC))
         calls.add(call)
         show(console, call)
+        if not verdict.accepted:
+            return Response(status_code=HTTPStatus.UNAUTHORIZED)
         return await _behave(request, orders.next())
 
     @app.get("/received")

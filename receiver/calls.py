@@ -11,11 +11,12 @@ _KEPT = 1_000
 
 
 class Call(BaseModel, frozen=True):
-    """One callback as it came; `body` is text where it was not JSON."""
+    """One callback as it came; `body` is text where it was not JSON, `signature` what was found of it."""
 
     task_id: str | None
     body: JsonValue
     headers: dict[str, str]
+    signature: str
     received_at: datetime
 
 
@@ -35,9 +36,15 @@ class Calls:
         return [call for call in self._calls if call.task_id == task_id]
 
 
-def call_from(raw: bytes, headers: Mapping[str, str], received_at: datetime) -> Call:
+def call_from(raw: bytes, headers: Mapping[str, str], signature: str, received_at: datetime) -> Call:
     body = _json_or_text(raw)
-    return Call(task_id=_task_id(headers, body), body=body, headers=dict(headers), received_at=received_at)
+    return Call(
+        task_id=_task_id(headers, body),
+        body=body,
+        headers=dict(headers),
+        signature=signature,
+        received_at=received_at,
+    )
 
 
 def _json_or_text(raw: bytes) -> JsonValue:

@@ -16,7 +16,7 @@ def show(console: Console, call: Call) -> None:
         Panel(
             Text(_printable(_body(call))),
             title=Text(_printable(call.task_id or "no task_id")),
-            subtitle=Text(f"{call.received_at:%H:%M:%S.%f}"),
+            subtitle=Text(f"{call.signature}, {call.received_at:%H:%M:%S.%f}"),
             title_align="left",
             subtitle_align="right",
         )

@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import structlog
@@ -32,10 +32,10 @@ class _Server(uvicorn.Server):
         yield
 
 
-def run(listener: socket.socket) -> None:
-    """Receive on `listener` until SIGTERM or Ctrl-C."""
+def run(listener: socket.socket, secrets: Sequence[str]) -> None:
+    """Receive on `listener` until SIGTERM or Ctrl-C; `secrets` as for `create_app`."""
     config = uvicorn.Config(
-        create_app(Console()),
+        create_app(Console(), secrets),
         http=DroppableConnection,
         ws="none",
         lifespan="off",

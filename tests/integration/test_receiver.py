@@ -6,24 +6,28 @@ import signal
 import socket
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
 import psutil
 import pytest
+from pydantic import SecretStr
 
+from callstream.contract.signature import Signer
 from tests.conftest import StartService
 from tests.support.processes import Service, run_to_end
+from tests.support.secrets import FOREIGN, NEW, OLD
 from tests.support.waiting import eventually, free_port
 
 
 class Receiver:
     """The receiver as a process, and a client of it."""
 
-    def __init__(self, start_service: StartService) -> None:
+    def __init__(self, start_service: StartService, *options: str, env: dict[str, str] | None = None) -> None:
         port = free_port()
-        self.service: Service = start_service("receiver", "--port", str(port))
+        self.service: Service = start_service("receiver", "--port", str(port), *options, env=env)
         self.client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=10, trust_env=False)
 
     async def behave(self, **orders: Any) -> None:
@@ -101,6 +105,38 @@ async def test_a_caller_that_hangs_up_halfway_leaves_no_trace(receiver: Receiver
     await eventually(lambda: connections(receiver.service) == 0)
     assert (await receiver.client.get("/received")).json() == []
     assert "Traceback" not in receiver.service.read_log()
+
+
+@pytest.mark.parametrize(
+    ("options", "env"),
+    [
+        ((), {"RECEIVER_SECRETS": f"{NEW}, {OLD}"}),
+        (("--secret", NEW, "--secret", OLD), {}),
+        (("--secret", f"{NEW},{OLD}"), {"RECEIVER_SECRETS": FOREIGN}),
+    ],
+    ids=["environment", "repeated", "option before environment"],
+)
+async def test_it_verifies_with_the_secrets_that_it_is_given(
+    start_service: StartService, options: tuple[str, ...], env: dict[str, str]
+) -> None:
+    receiver = Receiver(start_service, *options, env=env)
+    await receiver.service.wait_until_ready()
+    async with receiver.client as client:
+        for secret, status in ((NEW, 200), (OLD, 200), (FOREIGN, 401)):
+            headers = Signer([SecretStr(secret)], []).headers("t-1", "http://receiver/", datetime.now(UTC), b"{}")
+            assert (await client.post("/test-me", content=b"{}", headers=headers)).status_code == status
+    shown = receiver.service.read_log()
+    assert shown.count("signature verified") == 2
+    assert shown.count("signature WRONG") == 1
+
+
+@pytest.mark.parametrize(
+    ("secrets", "why"), [(f"{NEW},hunter2", "secret 2 is not whsec_ and base64"), (" , ", "there is no secret in it")]
+)
+async def test_a_secret_that_cannot_be_used_is_one_line_without_it(tmp_path: Path, secrets: str, why: str) -> None:
+    env = {"RECEIVER_SECRETS": secrets}
+    exit_code, output = await run_to_end("receiver", "--port", str(free_port()), env=env, directory=tmp_path)
+    assert (exit_code, output) == (2, f"RECEIVER_SECRETS or --secret: {why}\n")
 
 
 async def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:

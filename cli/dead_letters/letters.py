@@ -1,0 +1,91 @@
+"""A dead letter as an operator sees it: what it is about, and why it went no further."""
+
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import pydantic_core
+
+from callstream.contract.dead_letters import DeadLetter, opened
+from callstream.contract.headers import readable_task_id
+from callstream.contract.receivers import receiver_of
+from callstream.contract.records import Record
+from callstream.contract.topics import Topics
+from cli.dead_letters.places import Place
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Letter(NamedTuple):
+    """What is known of a dead letter without its value; a text is empty where the record does not tell."""
+
+    place: Place
+    at: datetime
+    task_id: str
+    task: str
+    receiver: str
+    reason: str
+    error: str
+
+
+def letter_of(record: Record, topics: Topics) -> Letter:
+    """Sum up a record of a dead-letter topic; it need not be readable, nor ours."""
+    dead = opened(record)
+    fields = _fields(record.value)
+    return Letter(
+        place=Place.of(record),
+        at=_time(record.timestamp),
+        task_id=_task_id(dead.original if dead else record, fields, topics),
+        task=_text(fields, "task") or _type(dead, topics),
+        receiver=_receiver(_text(fields, "callback_url")),
+        reason=dead.reason if dead else "",
+        error=dead.error if dead else "not written by Callstream",
+    )
+
+
+def is_result(original: Record, topics: Topics) -> bool:
+    """Return whether a dead letter was a result, on its way to a receiver, and not a request."""
+    topic = original.partition.topic
+    return topic == topics.results or topics.is_retry(topic)
+
+
+def _task_id(original: Record, fields: dict[str, Any], topics: Topics) -> str:
+    if is_result(original, topics) and (told := _text(fields, "task_id")):
+        return told
+    return readable_task_id(original)
+
+
+def _type(dead: DeadLetter | None, topics: Topics) -> str:
+    if dead is None:
+        return ""
+    before, _, after = topics.requests("\n").partition("\n")
+    topic = dead.original.partition.topic
+    matches = topic.startswith(before) and topic.endswith(after)
+    return topic.removeprefix(before).removesuffix(after) if matches else ""
+
+
+def _receiver(url: str) -> str:
+    try:
+        return receiver_of(url)
+    except ValueError:
+        return ""
+
+
+def _fields(value: bytes | None) -> dict[str, Any]:
+    try:
+        read = pydantic_core.from_json(value or b"")
+    except ValueError:
+        return {}
+    return read if isinstance(read, dict) else {}
+
+
+def _text(fields: dict[str, Any], name: str) -> str:
+    found = fields.get(name)
+    return found if isinstance(found, str) else ""
+
+
+def _time(timestamp: float) -> datetime:
+    """Return when a record was stored; some producers set a time that no calendar has."""
+    try:
+        return datetime.fromtimestamp(timestamp, UTC)
+    except (OverflowError, ValueError, OSError):
+        return _EPOCH

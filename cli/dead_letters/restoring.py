@@ -1,0 +1,76 @@
+"""What a replay produces: the original record as if nothing had happened to it, and the note that it did so."""
+
+from datetime import datetime
+from enum import StrEnum
+
+from callstream.contract.dead_letters import DeadLetter
+from callstream.contract.headers import HeaderError, event_headers
+from callstream.contract.ids import derived_task_id
+from callstream.contract.messages import CallbackAttempt
+from callstream.contract.records import OutgoingRecord
+from callstream.contract.retries import deadline_of, without_progress
+from callstream.contract.topics import Topics
+from cli.dead_letters.letters import Letter, is_result
+
+REPLAYED = "replayed"
+
+
+class Skip(StrEnum):
+    """Why a dead letter is not replayed."""
+
+    DELIVERED = "delivered meanwhile"
+    REPLAYED = "replayed before"
+    EXPIRED = "past its callback_deadline"
+    EMPTY = "without a value"
+    FOREIGN = "not written by Callstream"
+    HOMELESS = "its topic is missing"
+    TOO_LARGE = "too large for its topic"
+    GONE = "gone meanwhile"
+
+
+def obstacle(dead: DeadLetter | None, topics: Topics, there: dict[str, list[int]], now: datetime) -> Skip | None:
+    """Return what stands in the way of a replay for good; `there` are the topics of the cluster."""
+    if dead is None:
+        return Skip.FOREIGN
+    if dead.original.value is None:  # it was, or it was too large even for the topic of dead letters
+        return Skip.EMPTY
+    if _destination(dead, topics) not in there:
+        return Skip.HOMELESS
+    try:
+        deadline = deadline_of(dead.original.headers)
+    except HeaderError:
+        return None  # whoever reads it next says so
+    return Skip.EXPIRED if deadline is not None and deadline < now else None
+
+
+def restored(dead: DeadLetter, topics: Topics) -> OutgoingRecord:
+    """Return the original record, to be delivered from its first attempt or processed under the id that it had."""
+    original = dead.original
+    headers = original.headers
+    if is_result(original, topics):
+        headers = without_progress(headers)
+    elif not any(name == "ce_id" for name, _ in headers):
+        headers = (*headers, ("ce_id", derived_task_id(original).encode()))  # its new place would give another
+    return OutgoingRecord(_destination(dead, topics), original.key, original.value, headers)
+
+
+def note(letter: Letter, topics: Topics, now: datetime) -> OutgoingRecord:
+    """Return what tells the next replay, and whoever reads the attempts, that this one was made."""
+    attempt = CallbackAttempt(
+        task_id=letter.task_id,
+        number=0,
+        receiver=letter.receiver,
+        outcome=REPLAYED,
+        status=None,
+        detail=f"{letter.reason}: {letter.error}",
+        started=now,
+        duration_ms=0,
+        next_due=None,
+        dead_letter=str(letter.place),
+    )
+    headers = event_headers(letter.task_id, "callback.replayed", "dead-letters")
+    return OutgoingRecord(topics.attempts, letter.task_id.encode(), attempt.model_dump_json().encode(), headers)
+
+
+def _destination(dead: DeadLetter, topics: Topics) -> str:
+    return topics.results if is_result(dead.original, topics) else dead.original.partition.topic

@@ -1,0 +1,84 @@
+"""Which dead letters a replay replays, and which it leaves."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from callstream.contract.messages import CallbackAttempt
+from callstream.contract.records import Record, TopicPartition
+from cli.dead_letters.planning import Candidate, History, remember, selected
+from cli.dead_letters.replaying import Tally
+from cli.dead_letters.restoring import Skip
+from stream_app.outcome import Delivered, Refused, name
+from tests.unit.cli.dead_letters.letters import NOW, TOPICS, dead_request, dead_result, result, seen
+
+_PLACES = st.integers(0, 20)
+
+
+def candidate(offset: int, *, task_id: str = "a", obstacle: Skip | None = None) -> Candidate:
+    return Candidate(seen(dead_result(result(task_id), offset=offset)), result=True, obstacle=obstacle)
+
+
+def place(offset: int, task_id: str = "a") -> tuple[str, str]:
+    return task_id, f"{TOPICS.callback_dead_letters}/0@{offset}"
+
+
+@given(st.lists(_PLACES, unique=True), st.sets(_PLACES), st.sets(_PLACES), st.integers(1, 30) | st.none())
+def test_every_letter_up_to_the_last_is_replayed_or_counted(
+    offsets: list[int], delivered: set[int], replayed: set[int], limit: int | None
+) -> None:
+    history = History(set(map(str, delivered)), {place(offset, str(offset)) for offset in replayed})
+    plan = selected([candidate(offset, task_id=str(offset)) for offset in offsets], history, limit)
+    chosen = [letter.place.offset for letter in plan.letters]
+    open_ones = [offset for offset in offsets if offset not in delivered | replayed]
+    assert chosen == open_ones[:limit]
+    seen_ones = offsets if len(chosen) != limit else offsets[: offsets.index(chosen[-1]) + 1]
+    assert len(chosen) + plan.skipped.total() == len(seen_ones)
+    assert plan.skipped[Skip.DELIVERED] == len(delivered.intersection(seen_ones))
+
+
+def test_a_place_that_was_replayed_is_left_and_a_later_one_of_the_same_task_is_not() -> None:
+    plan = selected([candidate(1), candidate(2)], History(set(), {place(1)}), None)
+    assert [letter.place.offset for letter in plan.letters] == [2]
+    assert plan.skipped == {Skip.REPLAYED: 1}
+
+
+def test_a_replay_of_another_task_at_the_same_place_does_not_count() -> None:
+    plan = selected([candidate(1)], History(set(), {place(1, "of a topic that was made anew")}), None)
+    assert len(plan.letters) == 1
+
+
+def test_a_request_whose_failure_was_told_to_its_receiver_is_replayed_all_the_same() -> None:
+    request = Candidate(seen(dead_request(headers=(("ce_id", b"a"),))), result=False, obstacle=None)
+    plan = selected([request, candidate(2)], History({"a"}, set()), None)
+    assert plan.letters == [request.letter]
+    assert plan.skipped == {Skip.DELIVERED: 1}
+
+
+@pytest.mark.parametrize("skip", [Skip.EXPIRED, Skip.EMPTY])
+def test_what_cannot_be_helped_is_counted_by_why(skip: Skip) -> None:
+    plan = selected([candidate(1, obstacle=skip)], History(set(), set()), None)
+    assert (plan.letters, plan.skipped) == ([], {skip: 1})
+    assert str(Tally(0, plan.skipped)).endswith(
+        f"delivered meanwhile 0, skipped as replayed before 0, skipped as {skip} 1"
+    )
+
+
+def test_only_what_the_dispatcher_calls_delivered_counts() -> None:
+    history = History(set(), set())
+    for task_id, outcome in (("a", Delivered(200)), ("b", Refused())):
+        attempt = CallbackAttempt(
+            task_id=task_id,
+            number=1,
+            receiver="",
+            outcome=name(outcome),
+            status=None,
+            detail="",
+            started=NOW,
+            duration_ms=1,
+            next_due=None,
+        )
+        value = attempt.model_dump_json(exclude={"dead_letter"}).encode()  # as an earlier version wrote it
+        remember(history, Record(TopicPartition(TOPICS.attempts, 0), 1, b"", value, (), 0.0))
+    remember(history, Record(TopicPartition(TOPICS.attempts, 0), 1, b"", b"not ours", (), 0.0))
+    assert history == History({"a"}, set())
