@@ -10,10 +10,11 @@ from fastapi.routing import APIRoute
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from callstream.contract.headers import event_headers, trace_context
+from callstream.contract.headers import HeaderError, event_headers, trace_context
 from callstream.contract.ids import new_task_id
 from callstream.contract.messages import Accepted, JobResponseStructure
 from callstream.contract.records import Headers, OutgoingRecord
+from callstream.contract.retries import DEADLINE_HEADER, deadline_of
 from callstream.contract.topics import Topics
 from callstream.runtime.logs import get_logger
 from callstream.runtime.settings import Settings
@@ -24,6 +25,7 @@ from gateway.publisher import OutcomeUnknownError, Publisher, RefusedError, TooL
 
 log = get_logger()
 _EXAMPLE_CALLBACK = "http://127.0.0.1:8001/test-me"
+_DEADLINE = "callback-deadline"
 _MARGIN = 0.9  # of the deadline, so that the answer is written within it
 
 
@@ -55,15 +57,15 @@ class Intake:
             task.request.model_validate_json(body)
         except ValidationError as error:
             raise ValidationProblem([_in_body(detail) for detail in error.errors(include_url=False)]) from None
+        passed_on = _passed_on(request)
         task_id = new_task_id()
-        await self._store(self._record(task, task_id, body, request), task_id, by)
+        await self._store(self._record(task, task_id, body, passed_on), task_id, by)
         log.info("request.accepted", task_id=task_id, task=task.name, ms=round((time.perf_counter() - began) * 1000, 1))
         accepted = Accepted(task_id=task_id, async_job_response_structure=JobResponseStructure(task_id=task_id))
         return Response(accepted.model_dump_json(), media_type="application/json")
 
-    def _record(self, task: Task, task_id: str, body: bytes, request: Request) -> OutgoingRecord:
-        sent: Headers = tuple((name.decode("latin-1"), value) for name, value in request.scope["headers"])
-        headers = event_headers(task_id, f"{task.name}.requested", "gateway", trace_context(sent))
+    def _record(self, task: Task, task_id: str, body: bytes, passed_on: Headers) -> OutgoingRecord:
+        headers = event_headers(task_id, f"{task.name}.requested", "gateway", passed_on)
         return OutgoingRecord(self._topics.requests(task.name), task_id.encode(), body, headers)
 
     async def _store(self, record: OutgoingRecord, task_id: str, by: float) -> None:
@@ -116,6 +118,20 @@ def _documented(task: Task, example: Mapping[str, object]) -> Callable[..., None
 
     signature.__annotations__["body"] = Annotated[task.request, Body(openapi_examples=examples)]  # type: ignore[arg-type]
     return signature
+
+
+def _passed_on(request: Request) -> Headers:
+    """Return what goes with the record: trace context, and the time after which no callback shall come."""
+    sent: Headers = tuple((name.decode("latin-1"), value) for name, value in request.scope["headers"])
+    deadline = tuple((DEADLINE_HEADER, value) for name, value in sent if name == _DEADLINE)
+    try:
+        deadline_of(deadline)
+    except HeaderError as error:
+        text = request.headers[_DEADLINE]
+        raise ValidationProblem(
+            [ErrorDetails(type="value_error", loc=("header", _DEADLINE), msg=str(error), input=text)]
+        ) from None
+    return (*trace_context(sent), *deadline)
 
 
 def _in_body(detail: ErrorDetails) -> ErrorDetails:

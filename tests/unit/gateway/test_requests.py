@@ -106,6 +106,24 @@ async def test_a_body_that_is_not_plain_json_is_refused_naming_the_header(
     assert not publisher.records
 
 
+async def test_a_deadline_for_the_callback_goes_with_the_record(
+    client: httpx.AsyncClient, publisher: FakePublisher
+) -> None:
+    deadline = "2026-11-24T12:00:00Z"
+    await client.post(PATH, content=BODY, headers={**JSON, "callback-deadline": deadline})
+    assert dict(publisher.records[0].headers)["callback_deadline"] == deadline.encode()
+
+
+@pytest.mark.parametrize("deadline", ["soon", "2026-11-24T12:00:00", "5", ""])
+async def test_a_deadline_that_is_no_time_is_refused(
+    client: httpx.AsyncClient, publisher: FakePublisher, deadline: str
+) -> None:
+    answer = await client.post(PATH, content=BODY, headers={**JSON, "callback-deadline": deadline})
+    assert answer.status_code == 422
+    assert [detail["loc"] for detail in answer.json()["detail"]] == [["header", "callback-deadline"]]
+    assert not publisher.records
+
+
 @pytest.mark.parametrize("media_type", ["application/json; charset=utf-8", "Application/JSON", "application/ld+json"])
 async def test_json_by_any_name_is_taken(client: httpx.AsyncClient, media_type: str) -> None:
     answer = await client.post(PATH, content=BODY, headers={"content-type": media_type})
