@@ -5,20 +5,20 @@ acknowledges records out of order, after errors, and when it skips what an earli
 """
 
 import asyncio
-from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any, cast
 
 import faust
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from faust.exceptions import ProducerSendError
-from faust.transport.drivers import aiokafka as driver
-from faust.types import TP, ConsumerT, TransportT
+from faust.types import ConsumerT, TransportT
 
 from callstream.contract.records import OutgoingRecord, Record, TopicPartition
 from callstream.runtime.kafka import PRODUCER_BATCH
 from callstream.runtime.settings import Settings
+from stream_app.kafka_consumer import Consumer, Transport
 from stream_app.output import ProduceError, RecordTooLargeError
+from stream_app.suspects import Suspects
 from stream_app.workload import Workload
 
 _DATA_FETCH = 2**20  # bytes a partition and fetch; a larger record still comes, alone
@@ -28,39 +28,6 @@ _REBALANCE_DRAIN = 1.0
 _NEVER = timedelta(days=365).total_seconds()
 
 
-class _Consumer(driver.Consumer):
-    app: "KafkaApp"
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._released = asyncio.Event()
-
-    def _filter_committable_offsets(self, tps: Iterable[TP]) -> dict[TP, int]:  # noqa: ARG002 - the windows know
-        positions = ((TP(*partition), offset) for partition, offset in self.app.workload.positions().items())
-        return {tp: offset for tp, offset in positions if self._should_commit(tp, offset)}
-
-    async def _wait_next_records(self, timeout: float) -> Any:  # noqa: ASYNC109 - Faust's own signature
-        # Left alone, Faust sleeps for a second when every partition is held, and while it waits for the others it
-        # does not notice that one was released.
-        if self.flow_active and not self._get_active_partitions():
-            self._released.clear()
-            await self.wait(self._released.wait(), timeout=timeout)
-        return await super()._wait_next_records(min(timeout, 0.1) if self._buffered_partitions else timeout)
-
-    # `on_buffer_full` and not `pause_partitions`: a pause silently drops what was polled and not yet delivered.
-
-    def hold(self, partition: TopicPartition) -> None:
-        self.on_buffer_full(TP(*partition))
-
-    def release(self, partition: TopicPartition) -> None:
-        self.on_buffer_drop(TP(*partition))
-        self._released.set()
-
-
-class _Transport(driver.Transport):
-    Consumer = _Consumer
-
-
 class KafkaApp(faust.App):
     """A Faust app that reads the raw records of some topics into a workload, and produces records.
 
@@ -68,6 +35,7 @@ class KafkaApp(faust.App):
     """
 
     workload: Workload
+    suspects: Suspects | None
 
     def __init__(self, settings: Settings, group: str, drain: timedelta) -> None:
         kafka = settings.kafka
@@ -102,9 +70,10 @@ class KafkaApp(faust.App):
         self.on_partitions_revoked.connect(cast("Any", self._on_revoked))
         self.on_partitions_assigned.connect(self._on_assigned)
 
-    def read(self, topics: list[str], workload: Workload) -> None:
-        """Read these topics into `workload`, and commit what it says."""
+    def read(self, topics: list[str], workload: Workload, suspects: Suspects | None = None) -> None:
+        """Read these topics into `workload`, and commit what it says, with the notes of `suspects`."""
         self.workload = workload
+        self.suspects = suspects
         source = self.topic(
             *topics,
             key_type=bytes,
@@ -140,17 +109,21 @@ class KafkaApp(faust.App):
             raise ProduceError(repr(cause)) from error
 
     def hold(self, partition: TopicPartition) -> None:
-        cast("_Consumer", self.consumer).hold(partition)
+        cast("Consumer", self.consumer).hold(partition)
 
     def release(self, partition: TopicPartition) -> None:
-        cast("_Consumer", self.consumer).release(partition)
+        cast("Consumer", self.consumer).release(partition)
+
+    async def save(self) -> bool:
+        """Commit every position with its note now; return whether that was possible."""
+        return await cast("Consumer", self.consumer).save()
 
     def _new_transport(self) -> TransportT:
-        return _Transport(self.conf.broker_consumer, self)
+        return Transport(self.conf.broker_consumer, self)
 
     async def _consumer_wait_empty(self, consumer: ConsumerT, logger: Any) -> None:  # noqa: ARG002 - Faust's signature
         await self.workload.drain(self.drain_seconds if self.should_stop else _REBALANCE_DRAIN)
-        await consumer.commit()
+        await cast("Consumer", consumer).give_back()
 
     async def _on_revoked(self, _app: Any, revoked: Any, **_: Any) -> None:
         self.workload.revoke(TopicPartition(*tp) for tp in revoked)

@@ -4,6 +4,7 @@ Pure asyncio. Whoever reads records admits them here, commits `positions()`, and
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
@@ -11,6 +12,8 @@ from typing import Protocol
 
 from callstream.contract.records import Record, TopicPartition
 from stream_app.window import Slot, Window
+
+_LOOK_AGAIN = 60.0  # seconds
 
 
 class Flow(Protocol):
@@ -24,7 +27,7 @@ class Flow(Protocol):
 class _Partition:
     """A partition's window, the records read that found no room in it, and the work under way."""
 
-    __slots__ = ("last", "name", "running", "waiting", "window")
+    __slots__ = ("alarm", "alone", "last", "name", "running", "waiting", "window")
 
     def __init__(self, name: TopicPartition, span: int) -> None:
         self.name = name
@@ -32,16 +35,24 @@ class _Partition:
         self.waiting: deque[Record] = deque()
         self.running: set[asyncio.Task[None]] = set()
         self.last = -1
+        self.alone = False  # what was begun last wants nothing beside it
+        self.alarm: asyncio.TimerHandle | None = None  # rings when the first of the waiting is to be begun
+
+    @property
+    def full(self) -> bool:
+        return self.window.full or (self.alone and bool(self.running))
 
 
 class Workload:
     """Processes records, each in a task of its own, at most `in_flight` at once and `span` a partition.
 
     `process` must not raise for anything that a record can bring; if it does, its record stays unfinished and `fail`
-    is told, which is to end the process: what is not finished is read again.
+    is told, which is to end the process: what is not finished is read again. A record is not begun before `wake` (both
+    it and `clock` in seconds since the epoch); those behind it in its partition wait with it, and no others do. While a
+    record that is to be `alone` is under way, no other of its partition is begun.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - its policy, and the world around it
         self,
         process: Callable[[Record], Awaitable[None]],
         *,
@@ -49,12 +60,18 @@ class Workload:
         in_flight: int,
         flow: Flow,
         fail: Callable[[BaseException], None],
+        wake: Callable[[Record], float] = lambda _: 0.0,
+        alone: Callable[[Record], bool] = lambda _: False,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._process = process
         self._span = span
         self._in_flight = in_flight
         self._flow = flow
         self._fail = fail
+        self._wake = wake
+        self._alone = alone
+        self._clock = clock
         self._partitions: dict[TopicPartition, _Partition] = {}
         self._queue: deque[_Partition] = deque()  # those with waiting records, served in turn
         self._running = 0
@@ -76,11 +93,11 @@ class Workload:
         if record.offset <= partition.last:
             return
         partition.last = record.offset
-        if partition.waiting or not self._room(partition):
-            if not partition.waiting:
-                self._queue.append(partition)
+        if partition.waiting or not self._room(partition) or self._wake(record) > self._clock():
             partition.waiting.append(record)
-            self._flow.hold(partition.name)
+            if len(partition.waiting) == 1:
+                self._flow.hold(partition.name)
+                self._queue_up(partition)
         else:
             self._begin(partition, record)
 
@@ -95,9 +112,10 @@ class Workload:
             partition = self._partitions.pop(name, None)
             if partition is None:
                 continue
-            if partition.waiting:
+            if partition in self._queue:
                 self._queue.remove(partition)
-                partition.waiting.clear()
+            if partition.alarm is not None:
+                partition.alarm.cancel()
             for task in tuple(partition.running):
                 task.cancel()
 
@@ -116,9 +134,10 @@ class Workload:
         self._begin_waiting()
 
     def _room(self, partition: _Partition) -> bool:
-        return self._open and self._running < self._in_flight and not partition.window.full
+        return self._open and self._running < self._in_flight and not partition.full
 
     def _begin(self, partition: _Partition, record: Record) -> None:
+        partition.alone = self._alone(record)
         slot = partition.window.begin(record.offset)
         task = asyncio.ensure_future(self._process(record))
         partition.running.add(task)
@@ -138,17 +157,32 @@ class Workload:
             task.exception()  # seen; the partition's next owner reads the record again
         self._begin_waiting()
 
+    def _queue_up(self, partition: _Partition) -> None:
+        """Queue a partition for room when the first of its waiting records may be begun."""
+        seconds = self._wake(partition.waiting[0]) - self._clock()
+        if seconds <= 0:
+            partition.alarm = None
+            self._queue.append(partition)
+        else:
+            # Looked at again in between, for the clock may be set.
+            later = min(seconds, _LOOK_AGAIN)
+            partition.alarm = asyncio.get_running_loop().call_later(later, self._ring, partition)
+
+    def _ring(self, partition: _Partition) -> None:
+        self._queue_up(partition)
+        self._begin_waiting()
+
     def _begin_waiting(self) -> None:
         """Give free room to the partitions in turn, a record each."""
         full = []
         while self._queue and self._open and self._running < self._in_flight:
             partition = self._queue.popleft()
-            if partition.window.full:
+            if partition.full:
                 full.append(partition)
                 continue
             self._begin(partition, partition.waiting.popleft())
             if partition.waiting:
-                self._queue.append(partition)
+                self._queue_up(partition)
             else:
                 self._flow.release(partition.name)
         self._queue.extend(full)

@@ -203,3 +203,63 @@ async def test_free_room_goes_to_the_partitions_in_turn() -> None:
         await eventually(lambda: gates)
         gates.pop().set()
     assert begun == [(0, 0), (0, 1), (1, 0), (0, 2), (1, 1), (1, 2)]
+
+
+class Alarm:
+    """A clock that is set by hand, and each record's time to wake by its timestamp."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+        self.begun: list[tuple[int, int]] = []
+        self.reader = Reader()
+        self.workload = Workload(
+            self.work,
+            span=10_000,
+            in_flight=IN_FLIGHT,
+            flow=self.reader,
+            fail=lambda _: None,
+            wake=lambda item: item.timestamp,
+            clock=lambda: self.now,
+        )
+
+    async def work(self, item: Record) -> None:
+        self.begun.append((item.partition.partition, item.offset))
+
+    def admit(self, partition: TopicPartition, offset: int, wake: float) -> None:
+        self.workload.admit(record(partition, offset)._replace(timestamp=wake))
+
+
+async def test_thousands_that_sleep_hold_up_nobody() -> None:
+    alarm = Alarm()
+    for offset in range(5_000):
+        alarm.admit(PARTITIONS[0], offset, alarm.now + 600)
+    for offset in range(50):
+        alarm.admit(PARTITIONS[1], offset, 0)
+    await eventually(lambda: len(alarm.begun) == 50)
+    assert {partition for partition, _ in alarm.begun} == {1}
+    assert alarm.reader.held == {PARTITIONS[0]}
+    assert PARTITIONS[0] not in alarm.workload.positions()
+
+
+async def test_who_sleeps_is_begun_when_it_is_time_and_those_behind_in_order() -> None:
+    alarm = Alarm()
+    for offset, wake in enumerate([0.02, 0.01, 0.05]):
+        alarm.admit(PARTITIONS[0], offset, alarm.now + wake)
+    assert alarm.begun == []
+    alarm.now += 0.03
+    await eventually(lambda: alarm.begun == [(0, 0), (0, 1)])
+    assert alarm.reader.held == {PARTITIONS[0]}
+    alarm.now += 0.03
+    await eventually(lambda: alarm.begun == [(0, 0), (0, 1), (0, 2)])
+    await eventually(lambda: alarm.workload.positions() == {PARTITIONS[0]: 3})
+    assert not alarm.reader.held
+
+
+async def test_a_revoked_partition_does_not_wake() -> None:
+    alarm = Alarm()
+    alarm.admit(PARTITIONS[0], 0, alarm.now + 0.01)
+    alarm.admit(PARTITIONS[1], 0, alarm.now + 0.02)
+    alarm.workload.revoke([PARTITIONS[0]])
+    alarm.now += 1
+    await eventually(lambda: alarm.begun)
+    assert alarm.begun == [(1, 0)]

@@ -1,0 +1,131 @@
+"""Faust's consumer, which commits what the workload says and notes beside it how the partitions fare."""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+from aiokafka.errors import CommitFailedError
+from aiokafka.structs import OffsetAndMetadata
+from aiokafka.structs import TopicPartition as KafkaPartition
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+
+from callstream.contract.records import TopicPartition
+from stream_app.suspects import Note, Place, Suspects
+
+if TYPE_CHECKING:
+    from stream_app.kafka_app import KafkaApp
+
+
+class _Thread(driver.AIOKafkaConsumerThread):
+    """Where Faust's consumer lives; Faust neither reads nor commits what may stand beside an offset."""
+
+    async def committed(self, partitions: Iterable[TP]) -> Mapping[TP, OffsetAndMetadata]:
+        coordinator = self._ensure_consumer()._coordinator  # noqa: SLF001 - the consumer's own method gives offsets alone
+        wanted = list(map(_kafka, partitions))
+        return cast(
+            "Mapping[TP, OffsetAndMetadata]", await self.call_thread(coordinator.fetch_committed_offsets, wanted)
+        )
+
+    async def _commit(self, offsets: Mapping[TP, OffsetAndMetadata]) -> bool:
+        assigned = self.assignment()
+        ours = {_kafka(tp): offset for tp, offset in offsets.items() if tp in assigned}
+        try:
+            if ours:
+                await self._ensure_consumer().commit(ours)
+        except CommitFailedError:  # the group has rebalanced
+            return False
+        except Exception as error:  # noqa: BLE001 - whatever it is ends the process, as in Faust
+            await self.crash(error)
+            return False
+        return len(ours) == len(offsets)
+
+
+class Consumer(driver.Consumer):
+    app: "KafkaApp"
+    _thread: _Thread
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._released = asyncio.Event()
+        self._committing = asyncio.Lock()
+        self._found: dict[TP, int] = {}  # where each partition was to be begun, until it is given back
+
+    def _new_consumer_thread(self) -> _Thread:
+        return _Thread(self, loop=self.loop, beacon=self.beacon)
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        if self.app.suspects is not None and not self.app.should_stop:
+            try:
+                await self._take_over(assigned, self.app.suspects)
+            except Exception as error:  # noqa: BLE001 - aiokafka would only log it, and wait for ever
+                await self.crash(error)
+                return
+        await super().on_partitions_assigned(assigned, generation_id)
+
+    async def _take_over(self, assigned: set[TP], suspects: Suspects) -> None:
+        """Find out how the partitions were left, and commit that they are ours, before any record is read."""
+        committed = await self._thread.committed(assigned)
+        new = [tp for tp in assigned if tp not in committed]
+        starts = await self.earliest_offsets(*map(_kafka, new)) if new else {}
+        self._found = {tp: committed[tp].offset if tp in committed else starts[tp] for tp in assigned}
+        notes = {tp: Note.read(committed[tp].metadata) for tp in committed}
+        left = [tp for tp, note in notes.items() if suspects.left_by_the_dead(note)]
+        ends = await self.highwaters(*map(_kafka, left)) if left else {}
+        suspects.take_over(
+            {
+                TopicPartition(*tp): Place(notes.get(tp, Note()), position, ends.get(tp, position))
+                for tp, position in self._found.items()
+            }
+        )
+        await self._commit(self._found)
+
+    async def give_back(self) -> None:
+        """Commit how far every partition is, and that this process ends its work on them in good order."""
+        if self.app.suspects is not None:
+            self.app.suspects.give_back()
+        await self.save()
+        self._found = {}  # or a stop before the next assignment would commit them again
+
+    async def save(self) -> bool:
+        """Commit how far every partition is, moved or not; return whether that was possible."""
+        positions = {TP(*tp): offset for tp, offset in self.app.workload.positions().items()}
+        return await self._commit(self._found | positions)
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        suspects = self.app.suspects
+        async with self._committing:  # so that no older note overtakes a newer one
+            noted = {}
+            for tp, offset in offsets.items():
+                note = suspects.note(TopicPartition(*tp), offset) if suspects is not None else ""
+                noted[tp] = OffsetAndMetadata(offset, note)
+            return await self._thread.commit(noted)
+
+    def _filter_committable_offsets(self, tps: Iterable[TP]) -> dict[TP, int]:  # noqa: ARG002 - the windows know
+        positions = ((TP(*partition), offset) for partition, offset in self.app.workload.positions().items())
+        return {tp: offset for tp, offset in positions if self._should_commit(tp, offset)}
+
+    async def _wait_next_records(self, timeout: float) -> Any:  # noqa: ASYNC109 - Faust's own signature
+        # Left alone, Faust sleeps for a second when every partition is held, and while it waits for the others it
+        # does not notice that one was released.
+        if self.flow_active and not self._get_active_partitions():
+            self._released.clear()
+            await self.wait(self._released.wait(), timeout=timeout)
+        return await super()._wait_next_records(min(timeout, 0.1) if self._buffered_partitions else timeout)
+
+    # `on_buffer_full` and not `pause_partitions`: a pause silently drops what was polled and not yet delivered.
+
+    def hold(self, partition: TopicPartition) -> None:
+        self.on_buffer_full(TP(*partition))
+
+    def release(self, partition: TopicPartition) -> None:
+        self.on_buffer_drop(TP(*partition))
+        self._released.set()
+
+
+class Transport(driver.Transport):
+    Consumer = Consumer
+
+
+def _kafka(tp: TP) -> KafkaPartition:
+    return KafkaPartition(*tp)

@@ -1,0 +1,306 @@
+"""What killed the process twice is found, whatever dies when; what did not is never given up."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from callstream.contract.dead_letters import Reason
+from callstream.contract.records import Record, TopicPartition
+from stream_app.output import ProduceError
+from stream_app.suspects import Note, Place, Suspects, inherited
+from stream_app.workload import Workload
+from tests.support.waiting import eventually
+
+PARTITIONS = [TopicPartition("requests", number) for number in range(2)]
+A, B = PARTITIONS
+OWN, OTHER = "0badcafe", "deadbeef"
+ROOM = 100
+
+
+def record(partition: TopicPartition, offset: int) -> Record:
+    return Record(partition, offset, None, b"", (), 0.0)
+
+
+@given(st.builds(Note, st.sampled_from(["", OWN, OTHER]), *[st.integers(0, 10**9 - 1)] * 5))
+def test_a_note_is_read_as_it_was_written(note: Note) -> None:
+    assert Note.read(str(note)) == note
+    assert len(str(note)) < 200  # Kafka keeps 4,096 bytes
+
+
+@given(st.text() | st.none())
+def test_what_others_wrote_there_counts_as_none(text: str | None) -> None:
+    assert Note.read(text) == Note()
+
+
+@pytest.mark.parametrize("damage", ["x", " ", "\n", "9" * 20])
+def test_a_damaged_note_counts_as_none(damage: str) -> None:
+    assert Note.read(str(Note(OTHER, 9, 1, 10, 3, 1)) + damage) == Note()
+
+
+FAR = 10**6
+
+
+@pytest.mark.parametrize(
+    ("note", "position", "end", "found"),
+    [
+        pytest.param(Note(), 5, 50, Note(OWN), id="nobody before"),
+        pytest.param(Note(OTHER, 8), 5, 50, Note(OWN, deaths=1, until=50), id="the first death"),
+        pytest.param(Note(OTHER, 8), 5, FAR, Note(OWN, deaths=1, until=2_008), id="with more behind it than was begun"),
+        pytest.param(Note(OTHER, 5), 5, 5, Note(OWN), id="with nothing in flight"),
+        pytest.param(Note(OTHER, 8, 1, 50), 5, 99, Note(OWN, 8, 2, 50), id="the second death adds no suspects"),
+        pytest.param(Note(OTHER, 8, 2, 50, 7, 2), 7, 99, Note(OWN, 8, 3, 50, 7, 2), id="a death on trial"),
+        pytest.param(Note(OTHER, 60, 1, 50), 50, 99, Note(OWN, 0, 1, 99), id="behind the suspects it is a first one"),
+        pytest.param(Note(OTHER, 8, 2, 50), 5, 20, Note(OWN, 8, 3, 20), id="a partition that was cut off"),
+        pytest.param(Note("", 0, 2, 50, 7, 1), 7, 99, Note(OWN, 0, 2, 50, 7, 1), id="given back, still suspected"),
+        pytest.param(Note("", 0, 2, 50, 7, 1), 50, 99, Note(OWN), id="given back, cleared"),
+        pytest.param(Note(OWN, 8, 1, 50), 5, 99, Note(OWN, 8, 1, 50), id="our own, lost for a while"),
+    ],
+)
+def test_what_a_new_owner_makes_of_the_note(note: Note, position: int, end: int, found: Note) -> None:
+    assert inherited(Place(note, position, end), OWN) == found
+
+
+class World:
+    """Kafka, and a process that dies and is started again; each life has a workload and suspects of its own."""
+
+    def __init__(self, records: int, span: int) -> None:
+        self.span = span
+        self.end = records
+        self.committed = dict.fromkeys(PARTITIONS, (0, ""))
+        self.poison: set[tuple[TopicPartition, int]] = set()
+        self.done: Counter[tuple[TopicPartition, int]] = Counter()
+        self.refused: Counter[tuple[TopicPartition, int]] = Counter()
+        self.deaths = 0
+        self.failures: list[BaseException] = []
+
+    @property
+    def all_done(self) -> bool:
+        return all(position == self.end for position, _ in self.committed.values())
+
+    async def live(self, steps: int | None = None, commit_every: int = 10) -> None:
+        """Live until all is done, a record kills the process, or something else does after `steps`."""
+        life = Life(self)
+        step = 0
+        while not (self.all_done or life.dead or step == steps):
+            await asyncio.sleep(0)
+            assert not self.failures
+            step += 1
+            if step % commit_every == 0 and not life.dead:
+                life.commit()
+        self.deaths += not self.all_done
+        life.end()
+
+
+class Life:
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.dead = False
+        self.on_trial = 0
+        self.suspects = Suspects(self.process, self.refuse, self.save)
+        places = {
+            name: Place(Note.read(text), position, world.end) for name, (position, text) in world.committed.items()
+        }
+        self.suspects.take_over(places)
+        self.commit()
+        self.workload = Workload(
+            self.suspects.process,
+            span=world.span,
+            in_flight=50,
+            flow=Flow(),
+            fail=world.failures.append,
+            alone=self.suspects.alone,
+        )
+        for offset in range(world.end):
+            for partition, place in places.items():
+                if offset >= place.position:
+                    self.workload.admit(record(partition, offset))
+
+    def commit(self) -> None:
+        positions = self.workload.positions() if hasattr(self, "workload") else {}
+        for name in PARTITIONS:
+            position = positions.get(name, self.world.committed[name][0])
+            self.world.committed[name] = position, self.suspects.note(name, position)
+
+    async def save(self) -> bool:
+        await self.alive()
+        self.commit()
+        await asyncio.sleep(0)
+        return True
+
+    async def process(self, item: Record) -> None:
+        tried = self.suspects.alone(item)
+        self.on_trial += tried
+        assert self.on_trial <= 1
+        for _ in range(item.offset % 3):
+            await asyncio.sleep(0)
+        await self.alive()
+        self.dead = item[:2] in self.world.poison
+        await self.alive()
+        self.world.done[item[:2]] += 1
+        self.on_trial -= tried
+
+    async def refuse(self, item: Record, reason: Reason, error: str) -> None:
+        assert (reason, error) == (Reason.CRASHED, "processed 3 times, the process died each time")
+        await self.alive()
+        self.world.refused[item[:2]] += 1
+
+    async def alive(self) -> None:
+        """The dead do nothing more."""
+        if self.dead:
+            await asyncio.Event().wait()
+
+    def end(self) -> None:
+        self.dead = True
+        self.workload.revoke(PARTITIONS)
+
+
+class Flow:
+    def hold(self, partition: TopicPartition) -> None:
+        pass
+
+    def release(self, partition: TopicPartition) -> None:
+        pass
+
+
+def fail(error: BaseException) -> None:
+    raise error
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    poison=st.sets(st.integers(0, 59), max_size=3),
+    kills=st.lists(st.integers(0, 80), max_size=2),
+    span=st.integers(1, 30),
+    commit_every=st.integers(1, 200),
+)
+def test_what_kills_is_given_up_after_few_deaths_and_nothing_else_is(
+    poison: set[int], kills: list[int], span: int, commit_every: int
+) -> None:
+    world = World(records=60, span=span)
+    world.poison = {(A, offset) for offset in poison}
+
+    async def supervise() -> None:
+        for steps in kills:
+            await world.live(steps, commit_every)
+        while not world.all_done:
+            await world.live(None, commit_every)
+            assert world.deaths <= len(kills) + 2 + 3 * len(poison)
+
+    asyncio.run(supervise())
+    assert world.refused.keys() == world.poison
+    assert world.done.keys() == {(name, offset) for name in PARTITIONS for offset in range(60)} - world.poison
+
+
+async def test_one_death_slows_nothing() -> None:
+    committed = {A: Place(Note(OTHER), 0, 10)}
+    assert await under_way_at_once(committed, 10) == 10
+
+
+async def test_after_two_deaths_what_was_in_flight_is_begun_one_at_a_time_and_then_the_rest_at_once() -> None:
+    committed = {A: Place(Note(OTHER, 0, 1, 4), 0, 10), B: Place(Note(OTHER, 0, 1, 4), 0, 10)}
+    assert await under_way_at_once(committed, 4) == 1
+    # The six that one of them has behind its suspects, and the last suspect of the other.
+    assert await under_way_at_once(committed, 10) == 7
+
+
+async def under_way_at_once(places: dict[TopicPartition, Place], records: int) -> int:
+    """Return how many of the records that each partition has were under way together."""
+    most, under_way = 0, 0
+
+    async def work(_: Record) -> None:
+        nonlocal most, under_way
+        under_way += 1
+        most = max(most, under_way)
+        for _step in range(50):
+            await asyncio.sleep(0)
+        under_way -= 1
+
+    suspects = Suspects(work, refuse_nothing, saved)
+    suspects.take_over(places)
+    workload = Workload(suspects.process, span=ROOM, in_flight=ROOM, flow=Flow(), fail=fail, alone=suspects.alone)
+    for offset in range(records):
+        for name in places:
+            workload.admit(record(name, offset))
+    await eventually(lambda: workload.positions() == dict.fromkeys(places, records))
+    return most
+
+
+async def refuse_nothing(item: Record, reason: Reason, error: str) -> None:
+    pytest.fail(f"{item} was refused: {reason}, {error}")
+
+
+async def nothing(_: Record) -> None:
+    pass
+
+
+async def saved() -> bool:
+    return True
+
+
+def holding(work: Callable[[Record], Awaitable[None]], note: Note) -> Suspects:
+    suspects = Suspects(work, refuse_nothing, saved)
+    suspects.take_over({A: Place(note, 5, 10)})
+    return suspects
+
+
+async def test_a_partition_is_given_back_without_an_owner() -> None:
+    suspects = holding(nothing, Note())
+    running = Note.read(suspects.note(A, 5))
+    suspects.give_back()
+    assert running.owner
+    assert suspects.note(A, 5) == ""
+
+
+async def test_a_try_that_a_stop_cuts_short_does_not_count() -> None:
+    began = asyncio.Event()
+
+    async def work(_: Record) -> None:
+        began.set()
+        await asyncio.Event().wait()
+
+    suspects = holding(work, Note(OTHER, 6, 1, 10, 5, 1))
+    task = asyncio.create_task(suspects.process(record(A, 5)))
+    await began.wait()
+    assert Note.read(suspects.note(A, 5)).tries == 2
+    suspects.give_back()
+    assert Note.read(suspects.note(A, 5)) == Note("", 6, 2, 10, 5, 1)
+    task.cancel()
+
+
+async def test_a_try_is_not_begun_before_it_is_counted_durably() -> None:
+    answers = [False, False, True]
+    begun: list[int] = []
+
+    async def save() -> bool:
+        assert not begun
+        return answers.pop(0)
+
+    async def work(item: Record) -> None:
+        begun.append(item.offset)
+
+    suspects = Suspects(work, refuse_nothing, save)
+    suspects.take_over({A: Place(Note(OTHER, 6, 1, 10), 5, 10)})
+    await suspects.process(record(A, 5))
+    assert (begun, answers) == ([5], [])
+
+
+@pytest.mark.parametrize(
+    ("error", "died"),
+    [
+        pytest.param(RuntimeError("our bug"), True, id="a record that ends the process counts as a death"),
+        pytest.param(ProduceError("no broker"), False, id="a broker that is away does not"),
+    ],
+)
+async def test_who_ends_the_process(error: Exception, died: bool) -> None:  # noqa: FBT001 - a parameter
+    async def work(_: Record) -> None:
+        raise error
+
+    suspects = holding(work, Note())
+    with pytest.raises(type(error)):
+        await suspects.process(record(A, 5))
+    suspects.give_back()
+    assert bool(Note.read(suspects.note(A, 5)).owner) is died
