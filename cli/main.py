@@ -105,6 +105,25 @@ def show_settings(
 
 
 @app.command()
+def asyncapi(*, json: Annotated[bool, typer.Option("--json", help="Print JSON in place of YAML.")] = False) -> None:
+    """Print the contract of the topics, as an AsyncAPI 3.0 document."""
+    from cli.contract import print_asyncapi
+
+    print_asyncapi(start(), as_json=json)
+
+
+@app.command()
+def schemas(
+    out: Annotated[Path, typer.Option(help="Write into this directory.", file_okay=False)],
+) -> None:
+    """Write the contract's JSON Schemas, a file each."""
+    from cli.contract import write_schemas
+
+    start()
+    write_schemas(out)
+
+
+@app.command()
 def gateway(
     port: Port = 8000,
     host: Host = "127.0.0.1",

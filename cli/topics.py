@@ -3,8 +3,6 @@
 import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import NamedTuple
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
@@ -12,8 +10,10 @@ from aiokafka.errors import KafkaConnectionError, KafkaError, NoError, TopicAlre
 from rich.console import Console
 from rich.table import Table
 
+from callstream.contract.topics import Shape
 from callstream.runtime.kafka import client_options
 from callstream.runtime.settings import Settings, variable
+from callstream.runtime.topic_shapes import topic_shapes
 from callstream.tasks import load_tasks
 from cli.errors import CommandError
 from cli.reach import answers_within
@@ -23,15 +23,6 @@ _RETENTION = "retention.ms"
 _FOR_EVER = -1  # as a retention
 _VISIBLE = 10  # seconds until every broker must show a topic that was created
 _LOOK_AGAIN = 0.1  # seconds
-
-
-class Shape(NamedTuple):
-    """What a topic is like; `largest` is in bytes, `retention` in milliseconds, None where the broker does not tell."""
-
-    partitions: int
-    replicas: int
-    largest: int | None
-    retention: int | None
 
 
 @dataclass(frozen=True)
@@ -61,20 +52,12 @@ def wanted_topics(settings: Settings) -> dict[str, Shape]:
         CommandError: records would not be kept for as long as callbacks may wait.
         RegistryError: the installed task types do not fit together.
     """
-    topics, names = settings.topics, settings.topic_names
-    if topics.retention < settings.callbacks.expiry:
+    if settings.topics.retention < settings.callbacks.expiry:
         raise CommandError(
             f"{variable(('topics', 'retention'))} is shorter than {variable(('callbacks', 'expiry'))}: "
             "what waits for its callback would be lost"
         )
-    kept = topics.retention // timedelta(milliseconds=1)
-    shape = Shape(topics.partitions, topics.replication_factor, topics.max_message_bytes, kept)
-    wanted = dict.fromkeys(names.all(load_tasks(), settings.callbacks.tiers), shape)
-    # A dead letter is larger than the record in it, must never be refused, and waits for a person.
-    letters = shape._replace(largest=2 * topics.max_message_bytes, retention=4 * kept)
-    # A replay asks them what became of its dead letters.
-    attempts = {names.attempts: shape._replace(retention=letters.retention)}
-    return wanted | dict.fromkeys(names.dead_letters, letters) | attempts
+    return topic_shapes(settings, load_tasks())
 
 
 async def prepare(settings: Settings, wanted: dict[str, Shape], wait: float) -> list[Prepared]:

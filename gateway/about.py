@@ -21,6 +21,7 @@ class Index(BaseModel, frozen=True):
     docs: str = "/docs"
     redoc: str = "/redoc"
     openapi: str = "/openapi.json"
+    asyncapi: str = "/asyncapi"
 
 
 class State(BaseModel, frozen=True):

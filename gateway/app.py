@@ -7,6 +7,7 @@ import callstream
 from callstream.runtime.settings import Settings
 from callstream.tasks import Tasks
 from gateway.about import about_routes
+from gateway.asyncapi_routes import asyncapi_routes
 from gateway.problems import answer_problems
 from gateway.publisher import Publisher
 from gateway.task_routes import add_task_routes
@@ -24,5 +25,6 @@ def create_app(
     )
     answer_problems(app)
     app.include_router(about_routes(publisher))
+    app.include_router(asyncapi_routes(settings, tasks))
     add_task_routes(app, settings, tasks, publisher)
     return app

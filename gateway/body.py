@@ -3,10 +3,9 @@
 import asyncio
 
 from fastapi import Request
-from pydantic_core import ErrorDetails
 from starlette.requests import ClientDisconnect
 
-from gateway.problems import ProblemError, ValidationProblem
+from gateway.problems import ProblemError, wrong_header
 
 
 async def read_body(request: Request, limit: int, by: float) -> bytes:
@@ -20,10 +19,10 @@ async def read_body(request: Request, limit: int, by: float) -> bytes:
     if media_type != "application/json" and not (
         media_type.startswith("application/") and media_type.endswith("+json")
     ):
-        raise _wrong_header("content-type", media_type, "must be application/json")
+        raise wrong_header("content-type", media_type, "must be application/json")
     encoding = request.headers.get("content-encoding", "identity").lower()
     if encoding != "identity":
-        raise _wrong_header("content-encoding", encoding, "must be absent: send the body as it is")
+        raise wrong_header("content-encoding", encoding, "must be absent: send the body as it is")
     if int(request.headers.get("content-length", 0)) > limit:  # the server has checked that it is a number
         raise _too_large(limit)
     try:
@@ -46,7 +45,3 @@ async def _collect(request: Request, limit: int) -> bytes:
 
 def _too_large(limit: int) -> ProblemError:
     return ProblemError(413, f"the body is larger than {limit} bytes")
-
-
-def _wrong_header(name: str, value: str, text: str) -> ValidationProblem:
-    return ValidationProblem([ErrorDetails(type="value_error", loc=("header", name), msg=text, input=value)])

@@ -39,6 +39,11 @@ class ValidationProblem(Exception):  # noqa: N818 - the answer, more than an err
         self.details = details
 
 
+def wrong_header(name: str, value: str, text: str) -> ValidationProblem:
+    detail = pydantic_core.ErrorDetails(type="value_error", loc=("header", name), msg=text, input=value)
+    return ValidationProblem([detail])
+
+
 def problem_responses(*statuses: int) -> dict[int | str, dict[str, object]]:
     """Return the `responses` of a route for OpenAPI."""
     # Not by FastAPI's `model`: it would document application/json beside what is really answered.

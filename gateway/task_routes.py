@@ -1,17 +1,19 @@
 """A POST route a task type, made from the registry."""
 
 import asyncio
+import re
 import time
 from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from typing import Annotated, Any
 
-from fastapi import Body, FastAPI, Request, Response
+from fastapi import Body, FastAPI, Header, Request, Response
 from fastapi.routing import APIRoute
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from callstream.contract.headers import HeaderError, event_headers, trace_context
-from callstream.contract.ids import new_task_id
+from callstream.contract.ids import keyed_task_id, new_task_id
 from callstream.contract.messages import Accepted, JobResponseStructure
 from callstream.contract.records import Headers, OutgoingRecord
 from callstream.contract.retries import DEADLINE_HEADER, deadline_of
@@ -20,12 +22,16 @@ from callstream.runtime.logs import get_logger
 from callstream.runtime.settings import Settings
 from callstream.tasks import Task, Tasks
 from gateway.body import read_body
-from gateway.problems import ProblemError, ValidationProblem, problem_responses
+from gateway.idempotency import Keys, OtherBodyError
+from gateway.problems import ProblemError, ValidationProblem, problem_responses, wrong_header
 from gateway.publisher import OutcomeUnknownError, Publisher, RefusedError, TooLargeError
 
 log = get_logger()
 _EXAMPLE_CALLBACK = "http://127.0.0.1:8001/test-me"
 _DEADLINE = "callback-deadline"
+_KEY = "idempotency-key"
+_KEY_LIMIT = 255  # characters
+_KEY_FORM = re.compile(f"[!-~]{{1,{_KEY_LIMIT}}}")
 _MARGIN = 0.9  # of the deadline, so that the answer is written within it
 
 
@@ -43,6 +49,7 @@ class Intake:
         self._deadline = settings.gateway.deadline.total_seconds()
         self._limit = settings.gateway.body_limit
         self._publisher = publisher
+        self._keys = Keys(settings.gateway.idempotency_ttl.total_seconds(), time.monotonic)
 
     async def take(self, task: Task, request: Request) -> Response:
         """Answer 200 when the broker holds the request.
@@ -54,13 +61,15 @@ class Intake:
         by = asyncio.get_running_loop().time() + self._deadline * _MARGIN
         body = await read_body(request, self._limit, by)
         try:
-            task.request.model_validate_json(body)
+            task.body.model_validate_json(body)
         except ValidationError as error:
             raise ValidationProblem([_in_body(detail) for detail in error.errors(include_url=False)]) from None
-        passed_on = _passed_on(request)
-        task_id = new_task_id()
-        await self._store(self._record(task, task_id, body, passed_on), task_id, by)
-        log.info("request.accepted", task_id=task_id, task=task.name, ms=round((time.perf_counter() - began) * 1000, 1))
+        key = _idempotency_key(request)
+        task_id = new_task_id() if key is None else keyed_task_id(task.path, key)
+        record = self._record(task, task_id, body, _passed_on(request))
+        stored = await self._store(record, task_id, key, by)
+        event = "request.accepted" if stored else "request.repeated"
+        log.info(event, task_id=task_id, task=task.name, ms=round((time.perf_counter() - began) * 1000, 1))
         accepted = Accepted(task_id=task_id, async_job_response_structure=JobResponseStructure(task_id=task_id))
         return Response(accepted.model_dump_json(), media_type="application/json")
 
@@ -68,8 +77,12 @@ class Intake:
         headers = event_headers(task_id, f"{task.name}.requested", "gateway", passed_on)
         return OutgoingRecord(self._topics.requests(task.name), task_id.encode(), body, headers)
 
-    async def _store(self, record: OutgoingRecord, task_id: str, by: float) -> None:
+    async def _store(self, record: OutgoingRecord, task_id: str, key: str | None, by: float) -> bool:
+        """Return whether the record is a new one, and not stored under its key before."""
         try:
+            if key is not None:
+                publish = partial(self._publisher.publish, record, by)
+                return await self._keys.store_once(task_id, record.value or b"", publish, by)
             await self._publisher.publish(record, by)
         except RefusedError as error:
             log.warning("request.refused", task_id=task_id, reason=str(error))
@@ -80,6 +93,9 @@ class Intake:
             log.warning("request.outcome-unknown", task_id=task_id, reason=str(error))
             detail = f"it is unknown whether the request was stored: {error}"
             raise ProblemError(500, detail, task_id=task_id) from error
+        except OtherBodyError:
+            raise _wrong_key("came before with another body", key or "") from None
+        return True
 
 
 class TaskRoute(APIRoute):
@@ -114,9 +130,19 @@ def _documented(task: Task, example: Mapping[str, object]) -> Callable[..., None
     """Return a signature for OpenAPI; it is not called."""
     examples = {task.name: {"value": example}} if task.example else None
 
-    def signature(body: object) -> None: ...
+    def signature(body: object, key: object = None) -> None: ...
 
-    signature.__annotations__["body"] = Annotated[task.request, Body(openapi_examples=examples)]  # type: ignore[arg-type]
+    signature.__annotations__["key"] = Annotated[
+        str | None,
+        Header(
+            alias="Idempotency-Key",
+            min_length=1,
+            max_length=_KEY_LIMIT,
+            pattern="^[!-~]*$",
+            description="The same key gives the same task_id, so that a retried request is the same task.",
+        ),
+    ]
+    signature.__annotations__["body"] = Annotated[task.body, Body(openapi_examples=examples)]  # type: ignore[arg-type]
     return signature
 
 
@@ -127,11 +153,23 @@ def _passed_on(request: Request) -> Headers:
     try:
         deadline_of(deadline)
     except HeaderError as error:
-        text = request.headers[_DEADLINE]
-        raise ValidationProblem(
-            [ErrorDetails(type="value_error", loc=("header", _DEADLINE), msg=str(error), input=text)]
-        ) from None
+        raise wrong_header(_DEADLINE, request.headers[_DEADLINE], str(error)) from None
     return (*trace_context(sent), *deadline)
+
+
+def _idempotency_key(request: Request) -> str | None:
+    keys = request.headers.getlist(_KEY)
+    if not keys:
+        return None
+    if len(keys) > 1:
+        raise _wrong_key("must be there once", ", ".join(keys))
+    if not _KEY_FORM.fullmatch(keys[0]):
+        raise _wrong_key(f"must be 1 to {_KEY_LIMIT} visible ASCII characters", keys[0])
+    return keys[0]
+
+
+def _wrong_key(text: str, value: str) -> ValidationProblem:
+    return wrong_header(_KEY, value, text)
 
 
 def _in_body(detail: ErrorDetails) -> ErrorDetails:

@@ -37,6 +37,7 @@ class _Job(NamedTuple):
 
     record: Record
     result: TaskResult
+    url: str
     progress: Progress
     deadline: datetime
 
@@ -84,19 +85,22 @@ class CallbackAgent:
             return 0.0  # `process` says what is wrong with it
 
     async def process(self, record: Record) -> None:
-        """Return when the callback was delivered, or its next step is durable."""
+        """Return when the callback was delivered, its next step is durable, or none was asked for."""
         now = self._clock()
         try:
             progress = progress_of(record, now)
             expiry = progress.first_seen + self._expiry
             deadline = min(deadline_of(record.headers) or expiry, expiry)
-            job = _Job(record, read(record, TaskResult, self._limit), progress, deadline)
+            result = read(record, TaskResult, self._limit)
         except (HeaderError, UnreadableError) as error:
             reason = error.reason if isinstance(error, UnreadableError) else Reason.UNREADABLE
             await self._output.dead_letter(record, self._topics.task_dead_letters, reason, str(error))
             return
-        if progress.due > now and record.partition.topic in self._tiers:
-            await self._park(job, progress)  # it came out with the others of its tier
+        if result.callback_url is None:
+            return  # who asked reads it in `task.results`
+        job = _Job(record, result, result.callback_url, progress, deadline)
+        if progress.due > now:  # it came out with the others of its tier, or its tier is none any more
+            await self._park(job, progress)
         elif now > deadline:
             last = f"; before: {progress.last_error}" if progress.last_error else ""
             await self._bury(job, Reason.EXPIRED, f"the deadline {deadline.isoformat()} has passed{last}")
@@ -105,7 +109,7 @@ class CallbackAgent:
 
     async def _ask(self, job: _Job) -> None:
         result = job.result
-        receiver = receiver_of(result.callback_url)
+        receiver = receiver_of(job.url)
         began = self._clock()
         tried = time.monotonic()
 
@@ -114,12 +118,10 @@ class CallbackAgent:
             began, tried = self._clock(), time.monotonic()  # after what it waited for its turn
             body = CallbackBody.model_construct(results=result.results, errors=result.errors, task_id=result.task_id)
             content = body.model_dump_json().encode()
-            headers = self._signer.headers(result.task_id, result.callback_url, began, content)
-            return await self._delivery.attempt(
-                result.callback_url, content, {"content-type": "application/json", **headers}
-            )
+            headers = self._signer.headers(result.task_id, job.url, began, content)
+            return await self._delivery.attempt(job.url, content, {"content-type": "application/json", **headers})
 
-        may_probe = job.record.partition.topic in self._tiers
+        may_probe = job.record.partition.topic != self._topics.results
         outcome = await self._receivers.ask(receiver, attempt, may_probe=may_probe)
         if isinstance(outcome, Busy):
             await self._wait(job, outcome)
@@ -152,7 +154,17 @@ class CallbackAgent:
             duration_ms=round(took.total_seconds() * 1000),
             next_due=due,
         )
-        log.info("callback.attempted", **attempt.model_dump(mode="json", exclude_none=True))
+        log.info(
+            "callback.attempted",
+            task_id=attempt.task_id,
+            attempt=number,
+            receiver=receiver,
+            outcome=attempt.outcome,
+            status=attempt.status,
+            ms=attempt.duration_ms,
+            detail=attempt.detail,
+            next_due=due and due.isoformat(),
+        )
         told = self._output.write(self._attempt_record(attempt))
         if isinstance(outcome, Delivered):
             await told

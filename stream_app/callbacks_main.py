@@ -1,7 +1,7 @@
 """The composition root of `callstream callbacks`."""
 
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from callstream.contract.signature import Signer
 from callstream.runtime.egress import EgressGuard
@@ -13,8 +13,11 @@ from stream_app.kafka_app import KafkaApp
 from stream_app.output import Output
 from stream_app.policy import Policy
 from stream_app.receivers import Limits, Receivers
-from stream_app.service import Ending, run_loop, serve
+from stream_app.service import Ending, Plan, run_loop, serve
 from stream_app.workload import Workload
+
+# Nobody waits for what is produced here, and a request to the broker costs more than what is in it.
+_LINGER = timedelta(milliseconds=10)
 
 
 def run(settings: Settings) -> None:
@@ -23,7 +26,7 @@ def run(settings: Settings) -> None:
 
     async def compose() -> int:
         ending = Ending()
-        app = KafkaApp(settings, "callbacks", own.drain)
+        app = KafkaApp(settings, "callbacks", own.drain, _LINGER)
         async with open_transport(own.in_flight, EgressGuard(settings.egress)) as transport:
             agent = CallbackAgent(
                 settings,
@@ -35,9 +38,14 @@ def run(settings: Settings) -> None:
             workload = Workload(
                 agent.process, span=own.window, in_flight=own.in_flight, flow=app, fail=ending.fail, wake=agent.wake
             )
-            app.read(agent.sources, workload)
             topics = [*agent.sources, settings.topic_names.attempts, *settings.topic_names.dead_letters]
-            return await serve(app, ending, "callbacks", settings, topics)
+
+            def read(there: set[str]) -> None:
+                # Tiers of an earlier schedule too: what still waits there must not wait for ever.
+                tiers = {topic for topic in there if settings.topic_names.is_retry(topic)}
+                app.read(sorted(tiers.union(agent.sources)), workload)
+
+            return await serve(app, workload, ending, settings, Plan("callbacks", topics, read))
 
     sys.exit(run_loop(compose))
 

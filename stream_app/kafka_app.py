@@ -37,7 +37,7 @@ class KafkaApp(faust.App):
     workload: Workload
     suspects: Suspects | None
 
-    def __init__(self, settings: Settings, group: str, drain: timedelta) -> None:
+    def __init__(self, settings: Settings, group: str, drain: timedelta, linger: timedelta = timedelta(0)) -> None:
         kafka = settings.kafka
         super().__init__(
             f"{settings.topics.prefix}callstream-{group}",
@@ -56,7 +56,7 @@ class KafkaApp(faust.App):
             consumer_auto_offset_reset="earliest",
             consumer_max_fetch_size=_DATA_FETCH,
             producer_acks=-1,
-            producer_linger=0,
+            producer_linger=linger.total_seconds(),
             producer_max_batch_size=PRODUCER_BATCH,
             producer_max_request_size=2 * settings.topics.max_message_bytes,
             producer_request_timeout=kafka.request_timeout.total_seconds(),

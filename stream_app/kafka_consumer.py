@@ -1,10 +1,11 @@
 """Faust's consumer, which commits what the workload says and notes beside it how the partitions fare."""
 
 import asyncio
+import sys
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
-from aiokafka.errors import CommitFailedError
+from aiokafka.errors import CommitFailedError, KafkaError
 from aiokafka.structs import OffsetAndMetadata
 from aiokafka.structs import TopicPartition as KafkaPartition
 from faust.transport.drivers import aiokafka as driver
@@ -16,6 +17,9 @@ from stream_app.suspects import Note, Place, Suspects
 if TYPE_CHECKING:
     from stream_app.kafka_app import KafkaApp
 
+# An assignment must not wait for one partition without a leader: the group would take the process for dead.
+_PATIENCE = 1_000  # milliseconds
+
 
 class _Thread(driver.AIOKafkaConsumerThread):
     """Where Faust's consumer lives; Faust neither reads nor commits what may stand beside an offset."""
@@ -26,6 +30,15 @@ class _Thread(driver.AIOKafkaConsumerThread):
         return cast(
             "Mapping[TP, OffsetAndMetadata]", await self.call_thread(coordinator.fetch_committed_offsets, wanted)
         )
+
+    async def edges(self, edge: Literal["beginning", "end"], partitions: Iterable[TP]) -> Mapping[TP, int]:
+        """Return the offset at this edge of each partition; none if a leader does not answer soon."""
+        fetcher = self._ensure_consumer()._fetcher  # noqa: SLF001 - the consumer's own method waits too long
+        ask = {"beginning": fetcher.beginning_offsets, "end": fetcher.end_offsets}[edge]
+        try:
+            return cast("Mapping[TP, int]", await self.call_thread(ask, list(map(_kafka, partitions)), _PATIENCE))
+        except KafkaError:
+            return {}
 
     async def _commit(self, offsets: Mapping[TP, OffsetAndMetadata]) -> bool:
         assigned = self.assignment()
@@ -66,15 +79,14 @@ class Consumer(driver.Consumer):
     async def _take_over(self, assigned: set[TP], suspects: Suspects) -> None:
         """Find out how the partitions were left, and commit that they are ours, before any record is read."""
         committed = await self._thread.committed(assigned)
-        new = [tp for tp in assigned if tp not in committed]
-        starts = await self.earliest_offsets(*map(_kafka, new)) if new else {}
-        self._found = {tp: committed[tp].offset if tp in committed else starts[tp] for tp in assigned}
-        notes = {tp: Note.read(committed[tp].metadata) for tp in committed}
-        left = [tp for tp, note in notes.items() if suspects.left_by_the_dead(note)]
-        ends = await self.highwaters(*map(_kafka, left)) if left else {}
+        starts = await self._thread.edges("beginning", [tp for tp in assigned if tp not in committed])
+        self._found = {TP(*tp): offset for tp, offset in starts.items()}
+        self._found |= {TP(*tp): found.offset for tp, found in committed.items()}
+        notes = {tp: Note.read(found.metadata) for tp, found in committed.items()}
+        ends = await self._thread.edges("end", [tp for tp, note in notes.items() if suspects.left_by_the_dead(note)])
         suspects.take_over(
             {
-                TopicPartition(*tp): Place(notes.get(tp, Note()), position, ends.get(tp, position))
+                TopicPartition(*tp): Place(notes.get(tp, Note()), position, ends.get(tp, sys.maxsize))
                 for tp, position in self._found.items()
             }
         )

@@ -20,14 +20,16 @@ class UnreadableError(Exception):
         self.reason = reason
 
 
-class _Addressed(BaseModel):
-    callback_url: CallbackUrl
+class Address(BaseModel):
+    """Who is to hear of a record: the receiver at `callback_url`, or whoever reads the results."""
+
+    callback_url: CallbackUrl | None = None
 
 
-def callback_url_in(record: Record) -> str | None:
-    """Return the callback_url of a record that may be wrong in all other ways, if it has one that can be used."""
+def address_of(record: Record) -> Address | None:
+    """Return the address of a record that may be wrong in all other ways, if that much can be read."""
     try:
-        return _Addressed.model_validate_json(record.value or b"").callback_url
+        return Address.model_validate_json(record.value or b"")
     except ValidationError:
         return None
 

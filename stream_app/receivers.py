@@ -167,7 +167,7 @@ class Receivers:
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():  # its turn had come
                 self._leave(receiver)
-            else:
+            elif turn in receiver.queue:  # `_leave` may have passed over it since it was cancelled
                 receiver.queue.remove(turn)
             raise
 

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 import uvloop
 
@@ -10,6 +11,7 @@ from callstream.runtime.kafka import await_topics
 from callstream.runtime.logs import Logger, get_logger
 from callstream.runtime.settings import Settings
 from stream_app.kafka_app import KafkaApp
+from stream_app.workload import Workload
 
 _STOP_MARGIN = 10.0  # seconds beyond the drain in which Faust's own services must end
 
@@ -42,16 +44,25 @@ async def _awaited(main: Awaitable[int]) -> int:
     return await main
 
 
-async def serve(app: KafkaApp, ending: Ending, name: str, settings: Settings, topics: list[str]) -> int:
+@dataclass(frozen=True)
+class Plan:
+    """What a process needs: the `topics` that must be there, and how it reads, given all topics that are there."""
+
+    name: str
+    topics: list[str]
+    read: Callable[[set[str]], None]
+
+
+async def serve(app: KafkaApp, workload: Workload, ending: Ending, settings: Settings, plan: Plan) -> int:
     """Run `app` until `ending`; return 0 after a signal, 1 after a failure."""
-    say = get_logger().bind(process=name)
-    living = asyncio.create_task(_live(app, say, settings, topics))
+    say = get_logger().bind(process=plan.name)
+    living = asyncio.create_task(_live(app, say, settings, plan))
     over = asyncio.create_task(ending.wait())
     await asyncio.wait({living, over}, return_when=asyncio.FIRST_COMPLETED)
     failure = ending.failure or (living.exception() if living.done() else None) or app.crash_reason
     if failure is not None:
         say.error("process.failed", error=repr(failure), exc_info=failure)
-    say.info("process.stopping", under_way=app.workload.running)
+    say.info("process.stopping", under_way=workload.running)
     for task in (living, over):
         task.cancel()
     if app.started:
@@ -60,8 +71,8 @@ async def serve(app: KafkaApp, ending: Ending, name: str, settings: Settings, to
     return 0 if failure is None else 1
 
 
-async def _live(app: KafkaApp, say: Logger, settings: Settings, topics: list[str]) -> None:
-    await await_topics(settings, topics)
+async def _live(app: KafkaApp, say: Logger, settings: Settings, plan: Plan) -> None:
+    plan.read(await await_topics(settings, plan.topics))
     await app.start()
     await app.assigned.wait()
     say.info("process.ready", partitions=len(app.consumer.assignment()))

@@ -145,7 +145,8 @@ class Suspects:
         self._begun[record.partition] = record.offset + 1
         try:
             if self.alone(record):
-                await self._try(record)
+                async with self._turn:
+                    await self._try(record)
             else:
                 await self._process(record)
         except ProduceError:  # the broker's fault and no record's
@@ -159,6 +160,8 @@ class Suspects:
         if tries >= _TRIES:
             await self._refuse(record, Reason.CRASHED, f"processed {tries} times, the process died each time")
             return
+        if tries:
+            log.warning("record.tried-again", origin=f"{_name(record.partition)}@{record.offset}", tries=tries + 1)
         self._on_trial = record.partition
         try:
             self._count(record, tries + 1)
@@ -176,8 +179,6 @@ class Suspects:
     def _count(self, record: Record, tries: int) -> None:
         note = self._notes[record.partition]
         self._notes[record.partition] = note._replace(tried=record.offset, tries=tries)
-        if tries > 1:
-            log.warning("record.tried-again", origin=f"{_name(record.partition)}@{record.offset}", tries=tries)
 
     def _inherit(self, partition: TopicPartition, place: Place) -> Note:
         note = inherited(place, self._owner)

@@ -13,9 +13,10 @@ from callstream.contract.topics import Topics
 from callstream.runtime.logs import get_logger
 from callstream.runtime.settings import Settings
 from callstream.tasks import Task, TaskContext, Tasks
+from callstream.tasks.executors import Executors
 from callstream.tasks.run import Entries, Limits, run_items
 from stream_app.output import Output, RecordTooLargeError
-from stream_app.reading import UnreadableError, callback_url_in, read
+from stream_app.reading import UnreadableError, address_of, read
 
 log = get_logger()
 
@@ -23,7 +24,9 @@ log = get_logger()
 class TaskAgent:
     """Runs tasks of the types that it is given."""
 
-    def __init__(self, settings: Settings, tasks: Tasks, context: TaskContext, output: Output) -> None:
+    def __init__(
+        self, settings: Settings, tasks: Tasks, context: TaskContext, executors: Executors, output: Output
+    ) -> None:
         topics: Topics = settings.topic_names
         self._tasks = {topics.requests(name): task for name, task in tasks.items()}
         self._topics = topics
@@ -32,6 +35,7 @@ class TaskAgent:
         own = settings.tasks
         self._limits = Limits(own.item_concurrency, own.item_deadline, own.deadline)
         self._context = context
+        self._executors = executors
         self._output = output
 
     @property
@@ -50,21 +54,21 @@ class TaskAgent:
             return
         if self._delay:
             await asyncio.sleep(self._delay)
-        entries = await run_items(task, request.message, self._context, self._limits)
+        entries = await run_items(task, request.message, self._context, self._limits, self._executors)
         result = _result(record, task_id, task, request.callback_url, entries, started)
         await self._write(record, result, [item.name for item in request.message])
         log.info("task.processed", task_id=task_id, task=task.name, items=len(request.message))
 
     async def refuse(self, record: Record, reason: Reason, error: str) -> None:
-        """Put the record aside, and tell its receiver where it names one that can be told."""
+        """Put the record aside, and let its result say so, except where its `callback_url` cannot be read or used."""
         letter = self._output.dead_letter(record, self._topics.task_dead_letters, reason, error)
-        url = callback_url_in(record)
-        if url is None:
+        address = address_of(record)
+        if address is None:
             await letter
             return
         entries = Entries([], [{"request": error.encode("utf-8", "backslashreplace").decode()}])
         task = self._tasks[record.partition.topic]
-        result = _result(record, readable_task_id(record), task, url, entries, datetime.now(UTC))
+        result = _result(record, readable_task_id(record), task, address.callback_url, entries, datetime.now(UTC))
         await asyncio.gather(letter, self._output.write(self._record(record, result)))
 
     def _read(self, record: Record, task: Task) -> tuple[str, TaskRequest[Any]]:
@@ -93,7 +97,7 @@ class TaskAgent:
 
 
 def _result(  # noqa: PLR0913, PLR0917 - its parts
-    record: Record, task_id: str, task: Task, callback_url: str, entries: Entries, started: datetime
+    record: Record, task_id: str, task: Task, callback_url: str | None, entries: Entries, started: datetime
 ) -> TaskResult:
     return TaskResult.model_construct(  # every part was validated before
         task_id=task_id,

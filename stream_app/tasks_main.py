@@ -6,9 +6,10 @@ from callstream.runtime.egress import EgressGuard
 from callstream.runtime.http import open_client
 from callstream.runtime.settings import Settings
 from callstream.tasks import TaskContext, load_tasks
+from callstream.tasks.executors import open_executors
 from stream_app.kafka_app import KafkaApp
 from stream_app.output import Output
-from stream_app.service import Ending, run_loop, serve
+from stream_app.service import Ending, Plan, run_loop, serve
 from stream_app.suspects import Suspects
 from stream_app.task_agent import TaskAgent
 from stream_app.workload import Workload
@@ -25,10 +26,13 @@ def run(settings: Settings) -> None:
     async def compose() -> int:
         ending = Ending()
         app = KafkaApp(settings, "tasks", settings.tasks.drain)
-        async with open_client(settings.tasks.in_flight, EgressGuard(settings.egress)) as http:
-            context = TaskContext(http, settings.tasks.fetch_limit)
-            agent = TaskAgent(settings, tasks, context, Output(app))
-            limits = settings.tasks
+        limits = settings.tasks
+        async with (
+            open_client(limits.in_flight, EgressGuard(settings.egress)) as http,
+            open_executors(limits.threads, limits.processes) as executors,
+        ):
+            context = TaskContext(http, limits.fetch_limit)
+            agent = TaskAgent(settings, tasks, context, executors, Output(app))
             suspects = Suspects(agent.process, agent.refuse, app.save)
             workload = Workload(
                 suspects.process,
@@ -38,8 +42,8 @@ def run(settings: Settings) -> None:
                 fail=ending.fail,
                 alone=suspects.alone,
             )
-            app.read(agent.sources, workload, suspects)
             topics = [*agent.sources, settings.topic_names.results, *settings.topic_names.dead_letters]
-            return await serve(app, ending, "tasks", settings, topics)
+            plan = Plan("tasks", topics, lambda _: app.read(agent.sources, workload, suspects))
+            return await serve(app, workload, ending, settings, plan)
 
     sys.exit(run_loop(compose))

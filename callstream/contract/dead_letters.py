@@ -3,10 +3,10 @@
 from enum import StrEnum
 from typing import NamedTuple
 
+from callstream.contract.header_fields import HeaderField, rules
 from callstream.contract.records import OutgoingRecord, Record, TopicPartition
 
 _ERROR_LIMIT = 4_096  # bytes of error text kept
-_OURS = tuple(f"dead_letter_{name}" for name in ("reason", "error", "topic", "partition", "offset"))
 
 
 class Reason(StrEnum):
@@ -21,12 +21,31 @@ class Reason(StrEnum):
     CRASHED = "crashed the worker"
 
 
+_FIELDS = (
+    HeaderField(
+        "dead_letter_reason", "Why it went no further", "{reason}", rules(enum=[each.value for each in Reason])
+    ),
+    HeaderField("dead_letter_error", "The same for people, and in detail", "{error}"),
+    HeaderField("dead_letter_topic", "The topic that the record stood in", "{topic}"),
+    HeaderField("dead_letter_partition", "Its partition there", "3", rules(pattern="^[0-9]+$")),
+    HeaderField("dead_letter_offset", "Its offset there", "42", rules(pattern="^[0-9]+$")),
+)
+_OURS = tuple(field.name for field in _FIELDS)
+
+
 def dead_letter(record: Record, topic: str, reason: Reason, error: str) -> OutgoingRecord:
     """Return what to produce to the dead-letter `topic`: key, value and headers as they came, ours behind them."""
     origin_topic, origin_partition = record.partition
     origin = (origin_topic.encode(), str(origin_partition).encode(), str(record.offset).encode())
     ours = zip(_OURS, (reason.encode(), _bounded(error), *origin), strict=True)
     return OutgoingRecord(topic, record.key, record.value, (*record.headers, *ours))
+
+
+def dead_letter_fields(reason: Reason, error: str, topic: str) -> tuple[HeaderField, ...]:
+    """Describe the headers that `dead_letter` adds, with these in the example."""
+    return tuple(
+        field._replace(example=field.example.format(reason=reason, error=error, topic=topic)) for field in _FIELDS
+    )
 
 
 class DeadLetter(NamedTuple):

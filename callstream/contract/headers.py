@@ -6,11 +6,35 @@ https://github.com/cloudevents/spec/blob/main/cloudevents/bindings/kafka-protoco
 import re
 from datetime import UTC, datetime
 
+from callstream.contract.header_fields import HeaderField, rules
 from callstream.contract.ids import derived_task_id
 from callstream.contract.records import Headers, Record
 
-_TASK_ID = re.compile(rb"[\x21-\x7e]{1,128}")
-_PASSED_ON = frozenset({"traceparent", "tracestate"})
+_TASK_ID_PATTERN = "[!-~]{1,128}"
+_TASK_ID = re.compile(_TASK_ID_PATTERN.encode())
+TASK_ID_EXAMPLE = "019a5f0e-6c3b-7d21-9e54-0b1f3c6a7d88"
+TIME_EXAMPLE = "2026-01-31T12:00:00+00:00"
+
+TASK_ID_FIELD = HeaderField("ce_id", "The task's id", TASK_ID_EXAMPLE, rules(pattern=f"^{_TASK_ID_PATTERN}$"))
+_EVENT_FIELDS = (
+    HeaderField("ce_specversion", "The version of CloudEvents", "1.0", rules(const="1.0")),
+    TASK_ID_FIELD,
+    HeaderField("ce_type", "What happened", "callstream.{event}", rules(pattern=r"^callstream\.")),
+    HeaderField("ce_source", "Which process tells it", "/callstream/{source}", rules(pattern="^/callstream/")),
+    HeaderField("ce_time", "When it happened", TIME_EXAMPLE, rules(format="date-time")),
+    HeaderField("content-type", "The value's media type", "application/json", rules(const="application/json")),
+)
+TRACE_FIELDS = (
+    HeaderField(
+        "traceparent",
+        "W3C trace context, passed on",
+        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        required=False,
+    ),
+    HeaderField("tracestate", "W3C trace context, passed on", "vendor=opaque", required=False),
+)
+_EVENT = tuple(field.name for field in _EVENT_FIELDS)
+_PASSED_ON = frozenset(field.name for field in TRACE_FIELDS)
 
 
 class HeaderError(ValueError):
@@ -19,15 +43,20 @@ class HeaderError(ValueError):
 
 def event_headers(task_id: str, event: str, source: str, context: Headers = ()) -> Headers:
     """Return the headers of a record that we produce: `event` names what happened, `context` is passed on."""
-    return (
-        ("ce_specversion", b"1.0"),
-        ("ce_id", task_id.encode()),
-        ("ce_type", f"callstream.{event}".encode()),
-        ("ce_source", f"/callstream/{source}".encode()),
-        ("ce_time", datetime.now(UTC).isoformat().encode()),
-        ("content-type", b"application/json"),
-        *context,
+    values = (
+        b"1.0",
+        task_id.encode(),
+        f"callstream.{event}".encode(),
+        f"/callstream/{source}".encode(),
+        datetime.now(UTC).isoformat().encode(),
+        b"application/json",
     )
+    return (*zip(_EVENT, values, strict=True), *context)
+
+
+def event_fields(event: str, source: str) -> tuple[HeaderField, ...]:
+    """Describe what `event_headers` returns."""
+    return tuple(field._replace(example=field.example.format(event=event, source=source)) for field in _EVENT_FIELDS)
 
 
 def task_id_of(record: Record) -> str:

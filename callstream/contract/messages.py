@@ -73,11 +73,17 @@ ItemT = TypeVar("ItemT", bound=Item)
 
 
 class TaskRequest(Message, Generic[ItemT]):
-    """The REST body and, byte for byte, the value of a record in `<task>.requests`."""
+    """The value of a record in `<task>.requests`; without a `callback_url` the result is a record and no more."""
 
-    callback_url: CallbackUrl
+    callback_url: CallbackUrl | None = None
     # Fails at the first wrong item: a body can hold hundreds of thousands, and to report on each would take seconds.
     message: Annotated[list[ItemT], FailFast()]
+
+
+class TaskBody(TaskRequest[ItemT], Generic[ItemT]):
+    """The REST body, stored byte for byte as such a record; who asks over REST is called back."""
+
+    callback_url: CallbackUrl
 
 
 class JobResponseStructure(Message):
@@ -105,11 +111,14 @@ class Times(Message):
 
 
 class TaskResult(Message):
-    """The value of a record in `task.results`; entries stand in the order of the request's items."""
+    """The value of a record in `task.results`; entries stand in the order of the request's items.
+
+    Without a `callback_url` nobody is called back: who asked reads the result here.
+    """
 
     task_id: str
     task: str
-    callback_url: CallbackUrl
+    callback_url: CallbackUrl | None = None
     results: list[Entry]
     errors: list[Entry]
     times: Times

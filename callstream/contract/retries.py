@@ -3,16 +3,27 @@
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from callstream.contract.headers import HeaderError
+from callstream.contract.header_fields import HeaderField, rules
+from callstream.contract.headers import TIME_EXAMPLE, HeaderError
 from callstream.contract.records import Headers, OutgoingRecord, Record
 
-_ATTEMPTS = "callback_attempts"
-_WAITS = "callback_waits"
-_FIRST_SEEN = "callback_first_seen"
-_DUE = "callback_due"
-_LAST_ERROR = "callback_last_error"
-PROGRESS_HEADERS = frozenset({_ATTEMPTS, _WAITS, _FIRST_SEEN, _DUE, _LAST_ERROR})
-DEADLINE_HEADER = "callback_deadline"
+PROGRESS_FIELDS = (
+    HeaderField("callback_attempts", "How many attempts were made", "2", rules(pattern="^[0-9]+$")),
+    HeaderField("callback_waits", "How often it waited for its receiver since", "0", rules(pattern="^[0-9]+$")),
+    HeaderField("callback_first_seen", "When its first attempt was due", TIME_EXAMPLE, rules(format="date-time")),
+    HeaderField("callback_due", "When its next attempt is due", TIME_EXAMPLE, rules(format="date-time")),
+    HeaderField("callback_last_error", "Why the last attempt failed", "the receiver answered 503"),
+)
+DEADLINE_FIELD = HeaderField(
+    "callback_deadline",
+    "The time after which no callback is attempted, ISO 8601 with an offset from UTC",
+    "2026-02-01T00:00:00+00:00",
+    rules(format="date-time"),
+    required=False,
+)
+_ATTEMPTS, _WAITS, _FIRST_SEEN, _DUE, _LAST_ERROR = (field.name for field in PROGRESS_FIELDS)
+PROGRESS_HEADERS = frozenset(field.name for field in PROGRESS_FIELDS)
+DEADLINE_HEADER = DEADLINE_FIELD.name
 _ERROR_LIMIT = 1_024  # characters
 
 

@@ -59,11 +59,20 @@ def host_secret(text: str) -> HostSecret:
     return HostSecret(host, port, checked(SecretStr(secret)))
 
 
+def keys(secrets: Iterable[SecretStr]) -> Keys:
+    """Return what signs and verifies with `secrets`.
+
+    Raises:
+        ValueError: one is not as Standard Webhooks writes it; the message does not contain it.
+    """
+    return tuple(Webhook(_key(secret)) for secret in secrets)
+
+
 class Signer:
     """Gives a callback the headers of Standard Webhooks; a host's secrets stand in for the general ones there."""
 
     def __init__(self, secrets: Iterable[SecretStr], host_secrets: Iterable[HostSecret]) -> None:
-        self._general = tuple(Webhook(_key(secret)) for secret in secrets)
+        self._general = keys(secrets)
         self._hosts: dict[tuple[str, int | None], Keys] = {}
         for owned in host_secrets:
             place = owned.host, owned.port
@@ -76,10 +85,10 @@ class Signer:
         """
         seconds = int(at.timestamp())
         headers = {"webhook-id": task_id, "webhook-timestamp": str(seconds)}
-        if keys := self._keys_for(url):
+        if found := self._keys_for(url):
             # The package takes any time for one in UTC, and the body as text.
             moment, text = datetime.fromtimestamp(seconds, UTC), body.decode()
-            headers["webhook-signature"] = " ".join(key.sign(task_id, moment, text) for key in keys)
+            headers["webhook-signature"] = " ".join(key.sign(task_id, moment, text) for key in found)
         return headers
 
     def _keys_for(self, url: str) -> Keys:

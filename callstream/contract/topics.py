@@ -3,8 +3,18 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import NamedTuple
 
 from callstream.contract.durations import duration_text
+
+
+class Shape(NamedTuple):
+    """What a topic is like; `largest` is in bytes, `retention` in milliseconds, None where the broker does not tell."""
+
+    partitions: int
+    replicas: int
+    largest: int | None
+    retention: int | None
 
 
 @dataclass(frozen=True)

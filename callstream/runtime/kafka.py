@@ -35,24 +35,32 @@ def expecting_refusals() -> Iterator[None]:
         log_of_aiokafka.setLevel(level)
 
 
-async def await_topics(settings: Settings, topics: Iterable[str]) -> None:
-    """Return when the broker has all `topics`; meanwhile say what is missing, once for each change."""
-    said = ""
-    while trouble := await _trouble(settings, set(topics)):
+async def await_topics(settings: Settings, topics: Iterable[str]) -> set[str]:
+    """Return all topics of the broker when it has these; meanwhile say what is missing, once for each change."""
+    wanted, said = set(topics), ""
+    while True:
+        found = await _topics(settings)
+        if isinstance(found, set) and wanted <= found:
+            return found
+        trouble = found if isinstance(found, str) else _missing(wanted - found)
         if trouble != said:
             log.warning("topics.awaited", trouble=trouble)
             said = trouble
         await asyncio.sleep(_LOOK_AGAIN)
 
 
-async def _trouble(settings: Settings, topics: set[str]) -> str:
+async def _topics(settings: Settings) -> set[str] | str:
+    """Return the broker's topics, or why they cannot be told."""
     admin = AIOKafkaAdminClient(**client_options(settings, "admin"))
     try:
         with expecting_refusals():
             await admin.start()
-        missing = topics - set(await admin.list_topics())
+        return set(await admin.list_topics())
     except (KafkaError, OSError) as error:
         return f"no broker at {settings.kafka.bootstrap}: {error}"
     finally:
         await admin.close()
-    return f"missing topics, which `callstream topics` creates: {', '.join(sorted(missing))}" if missing else ""
+
+
+def _missing(topics: set[str]) -> str:
+    return f"missing topics, which `callstream topics` creates: {', '.join(sorted(topics))}"

@@ -111,6 +111,9 @@ class Gateway(Group):
     in_flight: PositiveInt = Field(
         5_000, description="Records of one gateway process that wait for the broker; beyond it 503"
     )
+    idempotency_ttl: Delay = Field(
+        timedelta(hours=24), description="How long a gateway process remembers an Idempotency-Key"
+    )
 
 
 class Tasks(Group):
@@ -121,6 +124,8 @@ class Tasks(Group):
     item_concurrency: PositiveInt = Field(10, description="Items of one task under way at once")
     item_deadline: PositiveSeconds = Field(timedelta(seconds=30), description="Time for one item")
     deadline: PositiveSeconds = Field(timedelta(minutes=5), description="Time for all items of a task together")
+    threads: PositiveInt = Field(40, description="Items under way in threads; as many more may be left behind there")
+    processes: PositiveInt = Field(2, description="Items under way in processes of their own")
     fetch_limit: PositiveInt = Field(_MIB, description="Largest answer to a data fetch in bytes")
     drain: Seconds = Field(timedelta(seconds=20), description="How long a stop waits for work under way")
 

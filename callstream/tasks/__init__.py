@@ -2,7 +2,7 @@
 
     class CalculationItem(Item): ...
 
-    @task("calculation", path="/v1/calculation/basic")
+    @task("calculation", path="/v1/calculation/basic", runs="inline")
     def calculate(item: CalculationItem) -> float: ...
 
 What makes them known is an entry point in the group `callstream.tasks` that names the decorated handler.

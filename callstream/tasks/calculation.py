@@ -25,7 +25,7 @@ class CalculationItem(Item):
     result_rounding: int
 
 
-@task("calculation", path="/v1/calculation/basic", example=_EXAMPLE)
+@task("calculation", path="/v1/calculation/basic", runs="inline", example=_EXAMPLE)
 def calculate(item: CalculationItem) -> float:
     """Calculate each pair of numbers."""
     try:

@@ -2,17 +2,16 @@
 
 import asyncio
 import inspect
-import traceback
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from pydantic import JsonValue, TypeAdapter, ValidationError
+from pydantic import JsonValue
 
-from callstream.contract.messages import Entry, Item, Json
+from callstream.contract.messages import Entry, Item
+from callstream.tasks.executors import Executors
+from callstream.tasks.outcome import Failed, checked, failure
 from callstream.tasks.registry import Task, TaskContext, TaskError
-
-_json: TypeAdapter[JsonValue] = TypeAdapter(Json)
 
 
 class Entries(NamedTuple):
@@ -20,10 +19,6 @@ class Entries(NamedTuple):
 
     results: list[Entry]
     errors: list[Entry]
-
-
-class _Failed(NamedTuple):
-    text: str
 
 
 class Limits(NamedTuple):
@@ -43,50 +38,61 @@ class _Deadline(NamedTuple):
         """Return when an item that begins `now` must have ended, and what to say if it has not."""
         if now + self.item < self.end:
             return now + self.item, f"no result within {self.item:g} s"
-        return self.end, f"the task was not finished within {self.whole:g} s"
+        return self.end, self.of_whole
+
+    @property
+    def of_whole(self) -> str:
+        return f"the task was not finished within {self.whole:g} s"
 
 
-async def run_items(task: Task, items: Sequence[Item], context: TaskContext, limits: Limits) -> Entries:
+async def run_items(
+    task: Task, items: Sequence[Item], context: TaskContext, limits: Limits, executors: Executors
+) -> Entries:
     """Run every item of a request; never raises for what a handler does."""
     whole = limits.deadline.total_seconds()
     end = asyncio.get_running_loop().time() + whole
     deadline = _Deadline(limits.item_deadline.total_seconds(), whole, end)
-    if not inspect.iscoroutinefunction(task.handler):
-        outcomes = [await _run(task, item, context, deadline) for item in items]
+
+    async def run(item: Item) -> JsonValue | Failed:
+        return await _run(task, item, context, deadline, executors)
+
+    if task.runs == "inline":
+        outcomes = [await run(item) for item in items]
     else:
         slots = asyncio.Semaphore(limits.concurrency)
 
-        async def bounded(item: Item) -> JsonValue | _Failed:
+        async def bounded(item: Item) -> JsonValue | Failed:
             async with slots:
-                return await _run(task, item, context, deadline)
+                return await run(item)
 
         outcomes = await asyncio.gather(*(bounded(item) for item in items))
     entries = Entries([], [])
     for item, outcome in zip(items, outcomes, strict=True):
-        if isinstance(outcome, _Failed):
+        if isinstance(outcome, Failed):
             entries.errors.append({item.name: outcome.text})
         else:
             entries.results.append({item.name: outcome})
     return entries
 
 
-async def _run(task: Task, item: Item, context: TaskContext, deadline: _Deadline) -> JsonValue | _Failed:
+async def _run(
+    task: Task, item: Item, context: TaskContext, deadline: _Deadline, executors: Executors
+) -> JsonValue | Failed:
     try:
-        value = await _call(task, item, context, deadline)
-    except TaskError as error:
-        text = str(error)
+        if task.runs in {"async", "inline"}:
+            value = await _call(task, item, context, deadline)
+        else:
+            value = await _hand_over(task, item, deadline, executors)
     except Exception as error:  # noqa: BLE001 - a handler's bug is the receiver's to know and not the partition's to feel
-        text = traceback.format_exception_only(error)[-1].strip()
-    except asyncio.CancelledError:
+        return failure(error)
+    except asyncio.CancelledError as error:
         if (current := asyncio.current_task()) and current.cancelling():
             raise  # we are cancelled, and not something that the handler awaited
-        text = "the work was cancelled"
-    else:
-        return _checked(value)
-    return _failed(text)
+        return failure(error)
+    return checked(value)
 
 
-async def _call(task: Task, item: Item, context: TaskContext, deadline: _Deadline) -> JsonValue:
+async def _call(task: Task, item: Item, context: TaskContext, deadline: _Deadline) -> Any:  # noqa: ANN401 - a handler's
     value = task.handler(item, context) if task.takes_context else task.handler(item)
     if not inspect.isawaitable(value):
         return value
@@ -100,14 +106,21 @@ async def _call(task: Task, item: Item, context: TaskContext, deadline: _Deadlin
         raise
 
 
-def _checked(value: JsonValue) -> JsonValue | _Failed:
+async def _hand_over(task: Task, item: Item, deadline: _Deadline, executors: Executors) -> Any:  # noqa: ANN401 - likewise
+    """Let an executor run the handler; the item's own time begins when there is room for it."""
+    text = deadline.of_whole
+
+    def begun() -> None:
+        nonlocal text
+        end, text = deadline.of_next_item(asyncio.get_running_loop().time())
+        scope.reschedule(end)
+
+    executor = executors.thread if task.runs == "thread" else executors.process
     try:
-        return _json.validate_python(value)
-    except ValidationError as error:
-        problem = error.errors(include_url=False, include_context=False, include_input=False)[0]["msg"]
-        return _failed(f"the result is not JSON: {problem}")
-
-
-def _failed(text: str) -> _Failed:
-    # A text may hold lone surrogates, as the name of a file may; JSON does not.
-    return _Failed(text.encode("utf-8", "backslashreplace").decode())
+        async with asyncio.timeout_at(deadline.end) as scope:
+            value = await executor.run(task, item, begun)
+            return await value if inspect.isawaitable(value) else value
+    except TimeoutError:
+        if scope.expired():
+            raise TaskError(text) from None
+        raise

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
+from aiokafka.admin import AIOKafkaAdminClient
 
 from callstream.contract.dead_letters import Reason
 from tests.chaos import deadly_number
@@ -63,6 +64,17 @@ async def dead_letters(kafka: Kafka, pipeline: Pipeline) -> list[ConsumerRecord]
     return found
 
 
+async def notes(kafka: Kafka, pipeline: Pipeline) -> set[str]:
+    """Return what stands beside the committed offsets of `tasks`."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
+    await admin.start()
+    try:
+        offsets = await admin.list_consumer_group_offsets(f"{pipeline.prefix}callstream-tasks")
+    finally:
+        await admin.close()
+    return {found.metadata for found in offsets.values()}
+
+
 async def test_a_record_that_kills_its_process_is_given_up_and_all_others_are_done(
     kafka: Kafka, prefix: str, tmp_path: Path
 ) -> None:
@@ -100,3 +112,13 @@ async def test_a_process_that_is_killed_from_outside_blames_no_record(
         assert not pipeline.wrong(receiver.bodies)
         assert not receiver.conflicts
         assert await dead_letters(kafka, pipeline) == []
+
+
+async def test_a_stop_in_good_order_leaves_no_note(kafka: Kafka, prefix: str, tmp_path: Path) -> None:
+    async with receiving() as receiver, pipeline_on(kafka.bootstrap, tmp_path, settings(prefix)) as pipeline:
+        assert all(note.startswith("callstream/1 owner=") for note in await notes(kafka, pipeline))
+        await pipeline.submit_many(range(JOBS), receiver.url)
+        async with pipeline.another("tasks") as second:
+            assert await second.stop() == 0
+        assert await pipeline.tasks.stop() == 0
+        assert await notes(kafka, pipeline) == {""}

@@ -1,7 +1,12 @@
 """What the gateway says of itself."""
 
 import httpx
+import pytest
+from starlette.routing import Route
 
+from callstream.runtime.settings import Settings
+from callstream.tasks import RegistryError, task
+from gateway.app import create_app
 from tests.unit.gateway.conftest import FakePublisher
 
 SEED_EXAMPLE = [
@@ -13,7 +18,7 @@ SEED_EXAMPLE = [
 async def test_the_root_leads_to_the_docs(client: httpx.AsyncClient) -> None:
     index = (await client.get("/")).json()
     assert index["service_info"]["name"] == "Callstream"
-    for page in ("docs", "redoc", "openapi"):
+    for page in ("docs", "redoc", "openapi", "asyncapi"):
         assert (await client.get(index[page])).status_code == 200
 
 
@@ -30,6 +35,15 @@ async def test_ready_is_whether_requests_can_be_stored(client: httpx.AsyncClient
     publisher.trouble = "the broker does not answer"
     answer = await client.get("/health/ready")
     assert (answer.status_code, answer.json()["detail"]) == (503, "the broker does not answer")
+
+
+def test_every_path_of_the_gateways_own_is_kept_from_tasks(publisher: FakePublisher) -> None:
+    app = create_app(Settings(), {}, publisher)
+    paths = {route.path for route in app.routes if isinstance(route, Route)} - {"/"}
+    assert paths
+    for path in paths:
+        with pytest.raises(RegistryError, match="is the gateway's own"):
+            task("any", path=path.replace("{task_id}", "any"))
 
 
 async def test_openapi_documents_each_task_with_its_model_and_example(client: httpx.AsyncClient) -> None:

@@ -61,6 +61,7 @@ async def test_the_very_bytes_that_were_sent_are_stored_with_the_ids_and_the_tra
         (b'{"callback_url": ' + b"[" * 5_000, ["body"]),
         (b'{"callback_url": "http://a.example/", "message": [{"name": "\\ud800"}]}', ["body"]),
         (b'{"message": []}', ["body", "callback_url"]),
+        (b'{"callback_url": null, "message": []}', ["body", "callback_url"]),
         (wrong(operation="%"), ["body", "message", 0, "operation"]),
         (wrong(num_1="one"), ["body", "message", 0, "num_1"]),
         (BODY.replace(b'"num_1": 1', b'"num_1": NaN'), ["body", "message", 0, "num_1"]),

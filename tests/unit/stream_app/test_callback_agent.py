@@ -245,6 +245,20 @@ async def test_after_its_deadline_a_callback_is_not_attempted_any_more(
     assert header(b.onward[-1], "dead_letter_reason") == b"expired"
 
 
+async def test_what_waits_in_a_tier_that_the_schedule_has_no_more_moves_to_one_that_it_has(
+    bench: Callable[..., Bench],
+) -> None:
+    b = bench()
+    progress = Progress(2, 0, NOW, NOW + timedelta(seconds=40), "the receiver answered 500")
+    left = waiting(parked(finished(), "callback.retry.7m", progress), NOW)
+    assert b.agent.wake(left) == 0.0
+    await b.agent.process(left)
+    (moved,) = b.onward
+    assert moved.topic == "callback.retry.30s"
+    assert header(moved, "callback_attempts") == b"2"
+    assert b.receiver.sent == []
+
+
 @pytest.mark.parametrize(
     "headers",
     [
@@ -284,6 +298,16 @@ async def test_a_result_that_cannot_be_read_is_our_own_dead_letter_and_nobody_is
     (letter,) = b.onward
     assert (letter.topic, letter.value) == ("task.dead-letters", value)
     assert header(letter, "dead_letter_reason") == b"unreadable"
+
+
+@pytest.mark.parametrize("headers", [(), (("callback_deadline", b"2020-01-01T00:00:00Z"),)])
+async def test_a_result_without_a_callback_url_is_for_whoever_reads_the_topic_and_nothing_is_done(
+    bench: Callable[..., Bench], headers: tuple[tuple[str, bytes], ...]
+) -> None:
+    b = bench()
+    value = RESULT.model_copy(update={"callback_url": None}).model_dump_json().encode()
+    await b.agent.process(record(value, topic="task.results", headers=headers))
+    assert (b.receiver.sent, b.broker.taken) == ([], [])
 
 
 def test_the_sources_are_the_results_and_a_tier_for_each_delay_of_the_schedule(bench: Callable[..., Bench]) -> None:

@@ -118,6 +118,16 @@ async def test_who_is_queued_for_too_long_is_turned_away(monkeypatch: pytest.Mon
         assert {state.queued for state in b.receivers.states().values()} == {0}
 
 
+async def test_room_that_comes_free_as_a_queued_one_is_cancelled_goes_to_the_next() -> None:
+    async with bench() as b:
+        tasks = await b.hang(count=10)
+        b.under_way[0].set_result(Delivered(200))
+        tasks[8].cancel()
+        await settle()
+        assert tasks[8].cancelled()
+        assert len(b.under_way) == 9
+
+
 async def test_another_receiver_does_not_notice() -> None:
     async with bench() as b:
         await b.hang("http://slow.example:80", count=100)

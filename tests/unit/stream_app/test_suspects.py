@@ -289,18 +289,30 @@ async def test_a_try_is_not_begun_before_it_is_counted_durably() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "died"),
+    ("error", "left"),
     [
-        pytest.param(RuntimeError("our bug"), True, id="a record that ends the process counts as a death"),
-        pytest.param(ProduceError("no broker"), False, id="a broker that is away does not"),
+        pytest.param(
+            RuntimeError("our bug"), Note(OWN, 6, 2, 10, 5, 2), id="a record that ends the process has killed it"
+        ),
+        pytest.param(
+            ProduceError("no broker"), Note("", 6, 2, 10, 5, 1), id="a broker that is away is no record's fault"
+        ),
     ],
 )
-async def test_who_ends_the_process(error: Exception, died: bool) -> None:  # noqa: FBT001 - a parameter
+async def test_who_ends_the_process(error: Exception, left: Note) -> None:
     async def work(_: Record) -> None:
         raise error
 
-    suspects = holding(work, Note())
+    suspects = holding(work, Note(OTHER, 6, 1, 10, 5, 1))
     with pytest.raises(type(error)):
         await suspects.process(record(A, 5))
     suspects.give_back()
-    assert bool(Note.read(suspects.note(A, 5)).owner) is died
+    found = Note.read(suspects.note(A, 5))
+    assert found._replace(owner=OWN if found.owner else "") == left
+
+
+async def test_what_is_begun_stands_in_the_note() -> None:
+    suspects = holding(nothing, Note())
+    assert Note.read(suspects.note(A, 5)).begun == 5
+    await suspects.process(record(A, 8))
+    assert Note.read(suspects.note(A, 5)).begun == 9

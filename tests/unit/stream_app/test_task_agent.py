@@ -1,6 +1,7 @@
 """A request becomes a result or a dead letter, whatever it brings."""
 
 import asyncio
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,6 +18,7 @@ from callstream.runtime.settings import Settings
 from callstream.tasks import TaskContext, load_tasks, task
 from stream_app.output import Output, ProduceError, RecordTooLargeError
 from stream_app.task_agent import TaskAgent
+from tests.unit.executors import EXECUTORS
 from tests.unit.records import CALLBACK_URL, RECEIVED, Broker, header, record
 
 EXAMPLE = {
@@ -30,7 +32,7 @@ EXAMPLE = {
 TRACE: Headers = (("traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),)
 
 
-@task("odd", path="/v1/odd")
+@task("odd", path="/v1/odd", runs="inline")
 def odd(_: Item) -> Any:
     """Return what JSON does not have."""
     return {float("nan"), "\ud800"}
@@ -42,7 +44,7 @@ def settings(**values: Any) -> Settings:
 
 def agent(output: Output, **values: Any) -> TaskAgent:
     tasks = {**load_tasks(), "odd": odd}
-    return TaskAgent(settings(**values), tasks, TaskContext(httpx.AsyncClient(), 1_000), output)
+    return TaskAgent(settings(**values), tasks, TaskContext(httpx.AsyncClient(), 1_000), EXECUTORS, output)
 
 
 def result(broker: Broker) -> TaskResult:
@@ -80,7 +82,7 @@ async def test_a_result_is_keyed_by_its_task_and_carries_the_trace(
     [
         (b"not json", (), (b"unreadable", b"Invalid JSON")),
         (None, (), (b"unreadable", b"no value")),
-        ({"message": []}, (), (b"unreadable", b"callback_url: Field required")),
+        ({"callback_url": CALLBACK_URL}, (), (b"unreadable", b"message: Field required")),
         (b" " * 501, (), (b"too-large", b"501 bytes; 500 are allowed")),
         (EXAMPLE, (("ce_id", b"a"), ("ce_id", b"b")), (b"unreadable", b"ce_id is there more than once")),
         (EXAMPLE, (("ce_id", b"\xff"),), (b"unreadable", b"ce_id is not")),
@@ -123,12 +125,28 @@ async def test_a_record_that_says_where_to_call_back_is_told_why_it_cannot_be_re
     assert failure.key == told.task_id.encode()
 
 
-@pytest.mark.parametrize("url", ["ftp://a.example/", "nowhere", 7, None])
+@pytest.mark.parametrize("url", ["ftp://a.example/", "nowhere", 7])
 async def test_a_record_whose_callback_url_cannot_be_used_is_a_dead_letter_alone(
     broker: Broker, output: Output, url: Any
 ) -> None:
     await agent(output).process(record({"callback_url": url, "message": []}))
     assert broker.only.topic == "task.dead-letters"
+
+
+@pytest.mark.parametrize("absent", [{"message": EXAMPLE["message"]}, {**EXAMPLE, "callback_url": None}])
+async def test_without_a_callback_url_the_result_is_a_record_all_the_same(
+    broker: Broker, output: Output, absent: dict[str, Any]
+) -> None:
+    await agent(output).process(record(absent))
+    assert (result(broker).callback_url, len(result(broker).results)) == (None, 2)
+
+
+async def test_without_a_callback_url_a_failure_is_a_result_too(broker: Broker, output: Output) -> None:
+    await agent(output).process(record({"message": [{"name": "a"}]}))
+    letter, failure = broker.taken
+    told = TaskResult.model_validate_json(failure.value or b"")
+    assert (letter.topic, failure.topic, told.callback_url) == ("task.dead-letters", "task.results", None)
+    assert "message.0.num_1: Field required" in str(told.errors)
 
 
 async def test_a_deadline_for_the_callback_is_passed_on(broker: Broker, output: Output) -> None:
@@ -213,3 +231,22 @@ def test_whatever_a_record_brings_it_ends_as_one_record(
     request = record(value, headers=tuple(headers), key=key, timestamp=timestamp)
     asyncio.run(agent(Output(broker)).process(request))
     assert broker.only.value == value
+
+
+@given(
+    value=st.none()
+    | st.binary()
+    | st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just(CALLBACK_URL),
+        lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from([*EXAMPLE, "name", "num_1"]), inner),
+        max_leaves=10,
+    ).map(lambda whole: json.dumps(whole).encode()),
+    headers=st.lists(st.tuples(st.sampled_from(["ce_id", "callback_deadline", "x"]), st.none() | st.binary())),
+)
+def test_whatever_a_record_holds_it_ends_as_a_result_or_a_dead_letter(
+    value: bytes | None, headers: list[tuple[str, bytes | None]]
+) -> None:
+    broker = Broker()
+    asyncio.run(agent(Output(broker)).process(record(value, headers=tuple(headers))))
+    topics = [taken.topic for taken in broker.taken]
+    assert topics in (["task.results"], ["task.dead-letters"], ["task.dead-letters", "task.results"])

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
-from callstream.contract.messages import CallbackBody, CallbackUrl, Item, Json, TaskRequest, TaskResult, Times
+from callstream.contract.messages import CallbackBody, CallbackUrl, Item, Json, TaskBody, TaskRequest, TaskResult, Times
 from tests.unit.records import CALLBACK_URL
 
 callback_url: TypeAdapter[str] = TypeAdapter(CallbackUrl)
@@ -129,6 +129,13 @@ def test_what_a_message_does_not_know_is_ignored_at_every_level() -> None:
     raw = f'{{"callback_url": "{CALLBACK_URL}", "message": [{{"name": "a", "new": 1}}], "new": {{}}}}'
     request = TaskRequest[Item].model_validate_json(raw)
     assert request.model_dump() == {"callback_url": CALLBACK_URL, "message": [{"name": "a"}]}
+
+
+@pytest.mark.parametrize(
+    ("model", "required"), [(TaskRequest[Item], {"message"}), (TaskBody[Item], {"callback_url", "message"})]
+)
+def test_only_a_rest_body_must_say_where_to_call_back(model: type[TaskRequest[Item]], required: set[str]) -> None:
+    assert set(model.model_json_schema()["required"]) == required
 
 
 @given(results=entries, errors=entries, received=moments)

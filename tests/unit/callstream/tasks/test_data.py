@@ -18,6 +18,7 @@ from callstream.tasks import TaskContext, TaskError
 from callstream.tasks.data import DataItem, fetch
 from callstream.tasks.run import Limits, run_items
 from tests.support.waiting import eventually
+from tests.unit.executors import EXECUTORS
 from tests.unit.records import CALLBACK_URL
 
 URL = "http://api.example/data.json"
@@ -214,14 +215,14 @@ async def test_items_are_fetched_at_once_within_the_bound() -> None:
         return answering(request.url.path.encode().removeprefix(b"/"))(request)
 
     work = [item(name=f"api_{number}", url=f"http://api.example/{number}") for number in range(5)]
-    running = asyncio.create_task(run_items(fetch, work, context(answer), Limits(3, MINUTE, MINUTE)))
+    running = asyncio.create_task(run_items(fetch, work, context(answer), Limits(3, MINUTE, MINUTE), EXECUTORS))
     await eventually(lambda: under_way == 3)
     go_on.set()
     assert (await running).results == [{f"api_{number}": number} for number in range(5)]
 
 
 async def test_an_answer_with_a_number_beyond_any_float_is_an_entry() -> None:
-    entries = await run_items(fetch, [item()], context(answering(b"[1e999]")), Limits(1, MINUTE, MINUTE))
+    entries = await run_items(fetch, [item()], context(answering(b"[1e999]")), Limits(1, MINUTE, MINUTE), EXECUTORS)
     assert entries.results == []
     assert "not JSON" in str(entries.errors[0]["api_0"])
 

@@ -1,7 +1,10 @@
 """Which task types are found, and what is said of those that do not fit."""
 
+import re
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import EntryPoint
+from typing import Any
 
 import pytest
 
@@ -26,6 +29,10 @@ def shout_to(item: Word, _: TaskContext) -> str:
     return item.text.upper()
 
 
+async def whisper(item: Word) -> str:
+    return item.text.lower()
+
+
 def unannotated(item) -> str:  # type: ignore[no-untyped-def]  # noqa: ANN001 - the point of a test
     return str(item)
 
@@ -46,6 +53,8 @@ def without_arguments() -> str:
 shouting = task("shout", path="/v1/shout")(shout)
 shouting_elsewhere = task("shout", path="/v1/elsewhere")(shout)
 whispering_at_the_same_path = task("whisper", path="/v1/shout")(shout)
+dotted = task("a.b", path="/v1/dotted")(shout)
+dashed = task("a_b", path="/v1/dashed")(shout)
 
 
 @pytest.fixture
@@ -82,6 +91,7 @@ def test_an_installed_task_is_found_by_its_name(install: Callable[..., None]) ->
         (["shouting", "shouting_elsewhere"], "two tasks are named 'shout'.*:shouting_elsewhere"),
         (["shouting", "whispering_at_the_same_path"], "'shout' and 'whisper' share the path /v1/shout"),
         (["shout"], ":shout' is not a task: decorate the handler with @task"),
+        (["dotted", "dashed"], "'a_b' and 'a.b' differ in '.' and '_' alone"),
         (["missing"], ":missing' cannot be loaded: .*no attribute 'missing'"),
     ],
 )
@@ -109,4 +119,65 @@ def test_a_handler_must_say_which_item_it_takes(handler: registry.Handler, compl
 
 @pytest.mark.parametrize(("handler", "takes_context"), [(shout, False), (shout_to, True)])
 def test_a_second_argument_asks_for_the_context(handler: registry.Handler, takes_context: bool) -> None:  # noqa: FBT001 - drawn
-    assert task("word", path="/v1/word")(handler).takes_context is takes_context
+    assert task("word", path="/v1/word", runs="inline")(handler).takes_context is takes_context
+
+
+@pytest.mark.parametrize(("handler", "runs"), [(shout, "thread"), (whisper, "async")])
+def test_a_def_runs_in_a_thread_unless_it_says_otherwise(handler: registry.Handler, runs: str) -> None:
+    assert task("word", path="/v1/word")(handler).runs == runs
+
+
+@pytest.mark.parametrize(
+    ("handler", "runs", "complaint"),
+    [
+        (whisper, "thread", "an async handler runs in the event loop"),
+        (shout, "threads", "is none of inline, thread, process"),
+        (shout_to, "thread", "only an async handler may take it"),
+        (shout_to, "process", "only an async handler may take it"),
+        (partial(shout), "process", "must be a function of a module"),
+    ],
+)
+def test_a_handler_runs_only_where_it_can(handler: registry.Handler, runs: Any, complaint: str) -> None:
+    with pytest.raises(RegistryError, match=f"task 'word': .*{complaint}"):
+        registry._place("word", handler, runs, takes_context=handler is shout_to)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "a/b", "a b", "é", ".", "..", "-a", "a" * 101, "callback.retry.5s", "callback.retry.x"]
+)
+def test_a_name_that_no_topic_can_have_is_refused(name: str) -> None:
+    with pytest.raises(RegistryError, match=f"task {re.escape(repr(name))}: "):
+        task(name, path="/v1/word")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "",
+        "v1/word",
+        "/",
+        "/v1/",
+        "/v1//word",
+        "/v1/word?a",
+        "/v1/{word}",
+        "/v1/a b",
+        "/v1/../docs",
+        "/./a",
+        "/é",
+        "/a\n",
+    ],
+)
+def test_a_path_that_no_client_would_send_as_it_is_is_refused(path: str) -> None:
+    with pytest.raises(RegistryError, match=r"task 'word': the path .* must begin with '/'"):
+        task("word", path=path)
+
+
+@pytest.mark.parametrize("path", [*registry.RESERVED_PATHS, "/health/x", "/v1/tasks/word", "/docs/oauth2-redirect"])
+def test_a_path_of_the_gateways_own_is_refused(path: str) -> None:
+    with pytest.raises(RegistryError, match=f"task 'word': the path {path} is the gateway's own"):
+        task("word", path=path)
+
+
+@pytest.mark.parametrize("path", ["/v1/word", "/word", "/a.b/~c", "/v1/tasks-of-mine", "/healthy", "/.well-known/x"])
+def test_any_other_path_may_be_a_tasks(path: str) -> None:
+    assert task("word", path=path)(shout).path == path

@@ -1,7 +1,7 @@
 """Whatever a handler does, every item has its entry, in the order of the request."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from datetime import timedelta
 from typing import Any, NoReturn
 
@@ -11,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from callstream.contract.messages import CallbackBody, Item
-from callstream.tasks import TaskContext, TaskError, task
+from callstream.tasks import Task, TaskContext, TaskError, task
+from callstream.tasks.registry import Place
 from callstream.tasks.run import Entries, Limits, run_items
 from tests.support.waiting import eventually
+from tests.unit.executors import EXECUTORS
 
 PATIENT = timedelta(seconds=60)
 CONTEXT = TaskContext(httpx.AsyncClient(), 1_000)
@@ -40,26 +42,29 @@ def act_at_once(item: Work) -> Any:
     return item.outcome
 
 
-HANDLERS = [act, act_at_once]
+ACT = task("work", path="/v1/work")(act)
+TASKS = [
+    pytest.param(ACT, id="async"),
+    pytest.param(task("work", path="/v1/work", runs="inline")(act_at_once), id="inline"),
+    pytest.param(task("work", path="/v1/work")(act_at_once), id="thread"),
+]
 
 
 async def run(
     work: list[Work],
-    handler: Callable[[Work], Any] = act,
+    kind: Task = ACT,
     concurrency: int = 10,
     deadline: timedelta = PATIENT,
     whole: timedelta = PATIENT,
 ) -> Entries:
-    return await run_items(task("work", path="/v1/work")(handler), work, CONTEXT, Limits(concurrency, deadline, whole))
+    return await run_items(kind, work, CONTEXT, Limits(concurrency, deadline, whole), EXECUTORS)
 
 
-@pytest.mark.parametrize("handler", HANDLERS)
+@pytest.mark.parametrize("kind", TASKS)
 @given(outcomes=st.lists(st.integers() | st.builds(TaskError, st.text())), concurrency=st.integers(1, 4))
-def test_entries_stand_in_the_order_of_the_items(
-    handler: Callable[[Work], Any], outcomes: list[Any], concurrency: int
-) -> None:
+def test_entries_stand_in_the_order_of_the_items(kind: Task, outcomes: list[Any], concurrency: int) -> None:
     work = items(*outcomes)
-    entries = asyncio.run(run(work, handler, concurrency))
+    entries = asyncio.run(run(work, kind, concurrency))
     failed = [isinstance(outcome, TaskError) for outcome in outcomes]
     assert entries.results == [{item.name: item.outcome} for item, bad in zip(work, failed, strict=True) if not bad]
     assert [list(entry) for entry in entries.errors] == [
@@ -81,10 +86,10 @@ async def test_order_is_that_of_the_items_also_when_they_end_in_another() -> Non
     assert (await run(items(first, second))).results == [{"item_0": "first"}, {"item_1": "second"}]
 
 
-@pytest.mark.parametrize("handler", HANDLERS)
-async def test_items_of_one_name_keep_an_entry_each(handler: Callable[[Work], Any]) -> None:
+@pytest.mark.parametrize("kind", TASKS)
+async def test_items_of_one_name_keep_an_entry_each(kind: Task) -> None:
     outcomes = [1, 2, TaskError("a"), TaskError("b")]
-    entries = await run([Work(name="same", outcome=outcome) for outcome in outcomes], handler)
+    entries = await run([Work(name="same", outcome=outcome) for outcome in outcomes], kind)
     assert entries == Entries([{"same": 1}, {"same": 2}], [{"same": "a"}, {"same": "b"}])
 
 
@@ -130,11 +135,9 @@ class UnprintableError(Exception):
         (asyncio.CancelledError(), "cancelled"),
     ],
 )
-@pytest.mark.parametrize("handler", HANDLERS)
-async def test_whatever_a_handler_raises_is_its_items_entry_alone(
-    handler: Callable[[Work], Any], error: BaseException, text: str
-) -> None:
-    entries = await run(items(1, error, 2), handler)
+@pytest.mark.parametrize("kind", TASKS)
+async def test_whatever_a_handler_raises_is_its_items_entry_alone(kind: Task, error: BaseException, text: str) -> None:
+    entries = await run(items(1, error, 2), kind)
     assert entries.results == [{"item_0": 1}, {"item_2": 2}]
     ((name, said),) = entries.errors[0].items()
     assert name == "item_1"
@@ -160,9 +163,9 @@ def deep() -> list[Any]:
     [{1}, (1, 2), {1: "a"}, b"bytes", object(), float("nan"), [float("inf")], "\ud800", 10**5_000, cycle(), deep()],
     ids=["set", "tuple", "integer key", "bytes", "object", "nan", "inf", "surrogate", "huge", "cycle", "deep"],
 )
-@pytest.mark.parametrize("handler", HANDLERS)
-async def test_a_result_that_json_does_not_have_is_an_entry(handler: Callable[[Work], Any], value: Any) -> None:
-    entries = await run(items(value, 1), handler)
+@pytest.mark.parametrize("kind", TASKS)
+async def test_a_result_that_json_does_not_have_is_an_entry(kind: Task, value: Any) -> None:
+    entries = await run(items(value, 1), kind)
     assert entries.results == [{"item_1": 1}]
     ((name, said),) = entries.errors[0].items()
     assert name == "item_0"
@@ -187,15 +190,17 @@ async def test_a_handler_that_asks_for_the_context_gets_it() -> None:
     async def limit(_: Work, context: TaskContext) -> int:
         return context.fetch_limit
 
-    entries = await run_items(task("work", path="/v1/work")(limit), items(None), CONTEXT, Limits(1, PATIENT, PATIENT))
+    entries = await run(items(None), task("work", path="/v1/work")(limit))
     assert entries.results == [{"item_0": 1_000}]
 
 
-async def test_an_ordinary_function_that_returns_an_awaitable_is_awaited() -> None:
+@pytest.mark.parametrize("runs", ["inline", "thread"])
+async def test_an_ordinary_function_that_returns_an_awaitable_is_awaited(runs: Place) -> None:
     def begin(item: Work) -> Awaitable[Any]:
         return act(item)
 
-    assert (await run(items(5), begin)).results == [{"item_0": 5}]
+    entries = await run(items(5, TimeoutError("of its own")), task("work", path="/v1/work", runs=runs)(begin))
+    assert entries == Entries([{"item_0": 5}], [{"item_1": "TimeoutError: of its own"}])
 
 
 async def test_all_items_together_have_a_deadline_too_and_those_that_never_began_say_so() -> None:

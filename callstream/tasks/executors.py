@@ -1,0 +1,37 @@
+"""Where handlers run that may not run in the event loop."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple, Protocol
+
+from callstream.contract.messages import Item
+from callstream.tasks.processes import Processes
+from callstream.tasks.registry import Task
+from callstream.tasks.threads import Threads
+
+
+class Executor(Protocol):
+    async def run(self, task: Task, item: Item, begun: Callable[[], None]) -> Any:  # noqa: ANN401 - a handler's
+        """Return what the handler returns, or Failed; wait for room first, and call `begun` when there is.
+
+        A cancellation ends the wait, and the work as far as it can be ended.
+
+        Raises:
+            TaskError: the work cannot begin, or its process has died.
+        """
+
+
+class Executors(NamedTuple):
+    thread: Executor
+    process: Executor
+
+
+@asynccontextmanager
+async def open_executors(threads: int, processes: int) -> AsyncIterator[Executors]:
+    """Give room for so many items at once; threads and processes begin when they are needed, and end here."""
+    executors = Executors(thread_pool := Threads(threads), process_pool := Processes(processes))
+    try:
+        yield executors
+    finally:
+        thread_pool.close()
+        await process_pool.close()
