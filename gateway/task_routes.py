@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from fastapi import Body, FastAPI, Header, Request, Response
 from fastapi.routing import APIRoute
-from pydantic import ValidationError
+from pydantic import AwareDatetime, ValidationError
 from pydantic_core import ErrorDetails
 
 from callstream.contract.headers import HeaderError, event_headers, trace_context
@@ -130,7 +130,7 @@ def _documented(task: Task, example: Mapping[str, object]) -> Callable[..., None
     """Return a signature for OpenAPI; it is not called."""
     examples = {task.name: {"value": example}} if task.example else None
 
-    def signature(body: object, key: object = None) -> None: ...
+    def signature(body: object, key: object = None, deadline: object = None) -> None: ...
 
     signature.__annotations__["key"] = Annotated[
         str | None,
@@ -141,6 +141,10 @@ def _documented(task: Task, example: Mapping[str, object]) -> Callable[..., None
             pattern="^[!-~]*$",
             description="The same key gives the same task_id, so that a retried request is the same task.",
         ),
+    ]
+    signature.__annotations__["deadline"] = Annotated[
+        AwareDatetime | None,
+        Header(alias="Callback-Deadline", description="After this time no callback is attempted; with an offset."),
     ]
     signature.__annotations__["body"] = Annotated[task.body, Body(openapi_examples=examples)]  # type: ignore[arg-type]
     return signature

@@ -11,6 +11,7 @@ from uuid import uuid4
 import psutil
 import pytest
 import pytest_asyncio
+import yaml
 
 from tests.support.kafka import Kafka
 from tests.support.pipeline import Pipeline, pipeline_on
@@ -84,10 +85,13 @@ async def test_its_route_answers_and_calls_back_also_for_what_does_not_end(
     }
 
 
-async def test_openapi_documents_it(pipeline: Pipeline) -> None:
+async def test_openapi_and_asyncapi_document_it(pipeline: Pipeline) -> None:
     async with pipeline.session.get(f"{pipeline.url}/openapi.json") as answer:
         operation = (await answer.json())["paths"][PATH]["post"]
     assert operation["summary"] == "Find the prime factors of each number."
+    async with pipeline.session.get(f"{pipeline.url}/asyncapi.yaml") as answer:
+        channels = yaml.safe_load(await answer.text())["channels"]
+    assert f"{pipeline.prefix}factors.requests" in {channel["address"] for channel in channels.values()}
 
 
 async def test_a_killed_process_leaves_none_of_its_item_processes_behind(

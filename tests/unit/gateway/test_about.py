@@ -52,6 +52,8 @@ async def test_openapi_documents_each_task_with_its_model_and_example(client: ht
         operation = document["paths"][path]["post"]
         assert set(operation["responses"]) == {"200", "408", "413", "422", "500", "503"}
         assert list(operation["responses"]["503"]["content"]) == ["application/problem+json"]
+        headers = {parameter["name"] for parameter in operation["parameters"] if parameter["in"] == "header"}
+        assert headers == {"Idempotency-Key", "Callback-Deadline"}
         reference = operation["requestBody"]["content"]["application/json"]["schema"]["$ref"]
         model = document["components"]["schemas"][reference.rpartition("/")[2]]
         assert set(model["required"]) == {"callback_url", "message"}
