@@ -35,7 +35,7 @@ up: $(BIN)/.runtime ## every process (gateway 8000, receiver 8001) until Ctrl-C
 	exec honcho --env /dev/null start $$services
 
 test: $(BIN)/.dev ## all tests: unit, integration, end to end, chaos
-	$(BIN)/pytest -n 2 --dist loadfile --cov --cov-report term:skip-covered
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report term:skip-covered
 
 check: $(BIN)/.dev ## format, lint, types and the direction of imports
 	$(BIN)/ruff format --check .

@@ -9,6 +9,7 @@ from stream_app.outcome import Delivered, Forbidden, Outcome, Refused, Throttled
 _SPREAD = (
     0.2  # of a delay: how much later, and never earlier, it may be, so that what failed together does not return so
 )
+_SHORT_PAUSES = 4  # for a receiver that is only busy
 _MOST_ROUNDS = 10  # in one tier
 _LONGEST_PAUSE = timedelta(minutes=5)  # between two looks at a receiver that is away
 
@@ -43,8 +44,9 @@ class Policy:
 
     def next_pause(self, waits: int, *, away: bool, jitter: float) -> timedelta:
         """Return how long a result waits whose receiver is `away`, or else busy; it has waited `waits` times before."""
-        last = len(self.pauses) - 1 if away else min(1, len(self.pauses) - 1)
-        return spread(self.pauses[min(waits, last)], jitter)
+        if not away:  # it works its queue off, and is worth asking often, but not for ever so many
+            waits = min(waits // _SHORT_PAUSES, 1)
+        return spread(self.pauses[min(waits, len(self.pauses) - 1)], jitter)
 
     def tier_for(self, remaining: timedelta) -> timedelta:
         """Return the longest tier that is over when `remaining` is, or the next longer if it would take many rounds.

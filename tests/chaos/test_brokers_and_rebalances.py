@@ -14,11 +14,16 @@ from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.chaos
 
+# One receiver gets everything here: it may, and what it has no room for comes back soon.
+SETTINGS = {
+    "CALLSTREAM_CALLBACKS__RECEIVER_IN_FLIGHT": "200",
+    "CALLSTREAM_CALLBACKS__SCHEDULE": "500ms,1s,2s,4s,8s",
+}
 JOBS, MOST = 1_500, 60_000
 
 
 async def test_a_sigkill_of_the_broker_loses_nothing(own_kafka: OwnKafka, tmp_path: Path) -> None:
-    async with receiving() as receiver, pipeline_on(own_kafka.bootstrap, tmp_path, {}) as pipeline:
+    async with receiving() as receiver, pipeline_on(own_kafka.bootstrap, tmp_path, SETTINGS) as pipeline:
         receiver.delay = lambda: random.uniform(0, 0.3)  # noqa: S311 - so that callbacks end out of order
         load = asyncio.create_task(pipeline.submit_many(range(JOBS), receiver.url))
         for _ in range(2):
@@ -32,7 +37,7 @@ async def test_a_sigkill_of_the_broker_loses_nothing(own_kafka: OwnKafka, tmp_pa
 
 
 async def test_members_that_come_and_go_lose_nothing(kafka: Kafka, prefix: str, tmp_path: Path) -> None:
-    env = {"CALLSTREAM_TOPICS__PREFIX": prefix, "CALLSTREAM_TOPICS__PARTITIONS": "4"}
+    env = {**SETTINGS, "CALLSTREAM_TOPICS__PREFIX": prefix, "CALLSTREAM_TOPICS__PARTITIONS": "4"}
     async with receiving() as receiver, pipeline_on(kafka.bootstrap, tmp_path, env) as pipeline:
         receiver.delay = lambda: random.uniform(0, 0.3)  # noqa: S311 - likewise
         numbers = Until(MOST)

@@ -67,7 +67,7 @@ def test_pauses_grow_and_never_exceed_five_minutes_unless_every_tier_does(
 
 
 def test_a_receiver_that_is_only_busy_is_not_left_alone_for_long() -> None:
-    assert [DEFAULT.next_pause(waits, away=False, jitter=0).seconds for waits in range(4)] == [5, 30, 30, 30]
+    assert [DEFAULT.next_pause(waits, away=False, jitter=0).seconds for waits in range(6)] == [5, 5, 5, 5, 30, 30]
     assert [DEFAULT.next_pause(waits, away=True, jitter=0).seconds for waits in range(4)] == [5, 30, 300, 300]
 
 
