@@ -2,8 +2,9 @@
 
     .venv/bin/python -m benchmarks.hanging_receivers [--rate 600] [--seconds 30] [--share 0.2] [--rounds 3]
 
-Offers the same open-loop load in turns, once with every receiver answering and once with a share of them hanging, and
-compares the p99 of the jobs of those that answer in both. Broker, pipeline, load and receivers share this machine.
+After a round that is not counted, it offers the same open-loop load in turns, once with every receiver answering and
+once with a share of them hanging, and compares the p99 of the jobs of those that answer in both. Broker, pipeline,
+load and receivers share this machine.
 """
 
 import asyncio
@@ -104,6 +105,7 @@ async def measure(rate: float, seconds: float, share: float, rounds: int) -> Non
     async with AsyncExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         kafka = await stack.enter_async_context(own_kafka(directory))
+        await once(kafka.bootstrap, directory, rate, WARM_UP, share, 0.0)  # a new broker is slow at first
         for number in range(rounds):
             for hanging, figures in found.items():
                 times = await once(kafka.bootstrap, directory, rate, seconds, share, hanging)

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 # An assignment must not wait for one partition without a leader: the group would take the process for dead.
 _PATIENCE = 1_000  # milliseconds
+# A poll crosses threads and sockets, whatever it brings. Under load it brings several records when it waits so long
+# after the one before, and so do the requests that follow from it; what comes to an idle process does not wait.
+_PACE = 0.005  # seconds
 
 
 class _Thread(driver.AIOKafkaConsumerThread):
@@ -39,6 +43,16 @@ class _Thread(driver.AIOKafkaConsumerThread):
             return cast("Mapping[TP, int]", await self.call_thread(ask, list(map(_kafka, partitions)), _PATIENCE))
         except KafkaError:
             return {}
+
+    def fetch_no_more(self, tp: TP, *, paused: bool) -> None:
+        """Let the client fetch nothing of a partition, or something again; what it has polled is not touched."""
+
+        def apply() -> None:
+            consumer = self._ensure_consumer()
+            if (partition := _kafka(tp)) in consumer.assignment():
+                (consumer.pause if paused else consumer.resume)(partition)
+
+        self.thread_loop.call_soon_threadsafe(apply)
 
     async def _commit(self, offsets: Mapping[TP, OffsetAndMetadata]) -> bool:
         assigned = self.assignment()
@@ -62,6 +76,7 @@ class Consumer(driver.Consumer):
         super().__init__(*args, **options)
         self._released = asyncio.Event()
         self._committing = asyncio.Lock()
+        self._next_poll = 0.0
         self._found: dict[TP, int] = {}  # where each partition was to be begun, until it is given back
 
     def _new_consumer_thread(self) -> _Thread:
@@ -123,15 +138,22 @@ class Consumer(driver.Consumer):
         if self.flow_active and not self._get_active_partitions():
             self._released.clear()
             await self.wait(self._released.wait(), timeout=timeout)
-        return await super()._wait_next_records(min(timeout, 0.1) if self._buffered_partitions else timeout)
+        await asyncio.sleep(self._next_poll - time.monotonic())  # which is over when nothing came for a while
+        try:
+            return await super()._wait_next_records(min(timeout, 0.1) if self._buffered_partitions else timeout)
+        finally:
+            self._next_poll = time.monotonic() + _PACE
 
-    # `on_buffer_full` and not `pause_partitions`: a pause silently drops what was polled and not yet delivered.
+    # `on_buffer_full` and not `pause_partitions`: that silently drops what was polled and not yet delivered. The client
+    # must know as well: it asks a broker for nothing for 100 ms while something that it fetched there is not polled.
 
     def hold(self, partition: TopicPartition) -> None:
         self.on_buffer_full(TP(*partition))
+        self._thread.fetch_no_more(TP(*partition), paused=True)
 
     def release(self, partition: TopicPartition) -> None:
         self.on_buffer_drop(TP(*partition))
+        self._thread.fetch_no_more(TP(*partition), paused=False)
         self._released.set()
 
 

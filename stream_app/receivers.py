@@ -33,7 +33,7 @@ class Limits:
 class Busy(NamedTuple):
     """The receiver was not asked, because of `why`; it is of no use to ask again before `until`.
 
-    It is `away`, or else it answers and has enough to do.
+    It is `away`, for all that is known, or else it answers and has enough to do.
     """
 
     why: str
@@ -94,7 +94,7 @@ class Receivers:
         try:
             entered = await self._enter(receiver)
             if not entered:
-                return _full(self._clock())
+                return _full(receiver, self._clock())
             if not probe and receiver.open_until is not None:  # it opened while this one was queued
                 return _away(receiver, receiver.open_until)
             outcome = await attempt()
@@ -137,14 +137,16 @@ class Receivers:
     def _refusal(self, receiver: _Receiver, *, may_probe: bool) -> Busy | None:
         now = self._clock()
         if receiver.open_until is not None:
-            if receiver.probing or not may_probe or now < receiver.open_until:
+            if receiver.probing:  # for as long as it would be left alone if the probe failed
+                return _away(receiver, now + self._pause(receiver))
+            if not may_probe or now < receiver.open_until:
                 return _away(receiver, receiver.open_until)
             return None
         # However many receivers hang, those that answer find half of the room.
         if not receiver.proven and self._unproven >= self._limits.total // 2:
             return Busy("too many receivers do not answer", now, away=True)
         if receiver.in_flight >= receiver.allowed and len(receiver.queue) >= self._limits.queue:
-            return _full(now)
+            return _full(receiver, now)
         return None
 
     async def _enter(self, receiver: _Receiver) -> bool:
@@ -191,17 +193,19 @@ class Receivers:
         receiver.allowed = self._least
         receiver.failed += 1
         if probe or (receiver.open_until is None and receiver.failed >= limits.failures):
-            pause = limits.pauses[min(receiver.opened, len(limits.pauses) - 1)]
+            receiver.open_until = self._clock() + self._pause(receiver)
             receiver.opened += 1
-            receiver.open_until = self._clock() + pause
+
+    def _pause(self, receiver: _Receiver) -> timedelta:
+        return self._limits.pauses[min(receiver.opened, len(self._limits.pauses) - 1)]
 
 
 def _away(receiver: _Receiver, until: datetime) -> Busy:
     return Busy(f"the receiver failed {receiver.failed} times in a row", until, away=True)
 
 
-def _full(now: datetime) -> Busy:
-    return Busy("the receiver has as many callbacks under way as it may", now, away=False)
+def _full(receiver: _Receiver, now: datetime) -> Busy:
+    return Busy("the receiver has as many callbacks under way as it may", now, away=not receiver.proven)
 
 
 def _is_failure(outcome: Outcome) -> bool:

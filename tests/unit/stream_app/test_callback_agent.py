@@ -206,6 +206,10 @@ async def test_a_busy_receiver_is_waited_for_longer_after_some_time_and_nothing_
     async def hang() -> Outcome:
         return await never
 
+    async def answer() -> Outcome:
+        return Delivered(200)
+
+    await b.receivers.ask("http://receiver.example:80", answer, may_probe=True)
     held = [asyncio.ensure_future(b.receivers.ask("http://receiver.example:80", hang, may_probe=True))]
     await asyncio.sleep(0)
     current, path = finished(), []

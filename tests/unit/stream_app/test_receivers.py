@@ -88,13 +88,15 @@ async def test_a_receiver_that_answers_may_have_as_many_under_way_as_the_limit_a
         assert len(b.under_way) == LIMITS.in_flight
         turned_away = [task.result() for task in tasks if task.done()]
         assert len(turned_away) == 15 - LIMITS.in_flight - LIMITS.queue
-        assert all(isinstance(busy, Busy) for busy in turned_away)
+        assert [busy.away for busy in turned_away if isinstance(busy, Busy)] == [False] * len(turned_away)
 
 
-async def test_a_receiver_that_never_answered_gets_less() -> None:
+async def test_a_receiver_that_never_answered_gets_less_and_counts_as_away() -> None:
     async with bench() as b:
-        await b.hang(count=20)
+        tasks = await b.hang(count=20)
         assert len(b.under_way) == 8
+        turned_away = [task.result() for task in tasks if task.done()]
+        assert [busy.away for busy in turned_away if isinstance(busy, Busy)] == [True] * (20 - 8 - LIMITS.queue)
 
 
 async def test_the_queue_goes_on_in_order_when_there_is_room() -> None:
@@ -184,7 +186,9 @@ async def test_an_open_breaker_lets_one_probe_at_a_time_through_and_its_answer_d
         await opened(b)
         b.clock.advance(seconds=5)
         (probe,) = await b.hang()
-        assert isinstance(await b.answer(Delivered(200)), Busy)
+        busy = await b.answer(Delivered(200))
+        assert isinstance(busy, Busy)
+        assert busy.until == b.clock.now + PAUSES[1]
         b.under_way[0].set_result(Delivered(200))
         assert await probe == Delivered(200)
         assert await b.answer(Delivered(200)) == Delivered(200)
