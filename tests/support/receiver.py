@@ -26,6 +26,7 @@ class Receiver:
         self.conflicts: list[str] = []
         self.statuses: Callable[[], int] = lambda: 200
         self.delay: Callable[[], float] = lambda: 0.0
+        self.on_call: Callable[[str], object] = lambda _: None
         self.url = ""
         self.swallows: Callable[[], bool] = lambda: False
         self.swallowed = 0
@@ -50,6 +51,7 @@ class Receiver:
             self.swallowed += 1
             await asyncio.Event().wait()
         task_id = body["task_id"]
+        self.on_call(task_id)
         self.taken.update([task_id] if 200 <= (status := self.statuses()) < 300 else [])
         if request.headers["webhook-id"] != task_id or self.bodies.setdefault(task_id, body) != body:
             self.conflicts.append(task_id)
