@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
-from aiokafka.admin import AIOKafkaAdminClient
 
 from callstream.contract.dead_letters import Reason
 from tests.chaos import deadly_number
@@ -64,15 +63,9 @@ async def dead_letters(kafka: Kafka, pipeline: Pipeline) -> list[ConsumerRecord]
     return found
 
 
-async def notes(kafka: Kafka, pipeline: Pipeline) -> set[str]:
+async def notes(pipeline: Pipeline) -> set[str]:
     """Return what stands beside the committed offsets of `tasks`."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
-    await admin.start()
-    try:
-        offsets = await admin.list_consumer_group_offsets(f"{pipeline.prefix}callstream-tasks")
-    finally:
-        await admin.close()
-    return {found.metadata for found in offsets.values()}
+    return {found.metadata for found in (await pipeline.committed("tasks")).values()}
 
 
 async def test_a_record_that_kills_its_process_is_given_up_and_all_others_are_done(
@@ -116,9 +109,9 @@ async def test_a_process_that_is_killed_from_outside_blames_no_record(
 
 async def test_a_stop_in_good_order_leaves_no_note(kafka: Kafka, prefix: str, tmp_path: Path) -> None:
     async with receiving() as receiver, pipeline_on(kafka.bootstrap, tmp_path, settings(prefix)) as pipeline:
-        assert all(note.startswith("callstream/1 owner=") for note in await notes(kafka, pipeline))
+        assert all(note.startswith("callstream/1 owner=") for note in await notes(pipeline))
         await pipeline.submit_many(range(JOBS), receiver.url)
         async with pipeline.another("tasks") as second:
             assert await second.stop() == 0
         assert await pipeline.tasks.stop() == 0
-        assert await notes(kafka, pipeline) == {""}
+        assert await notes(pipeline) == {""}

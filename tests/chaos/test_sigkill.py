@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient
 
 from tests.chaos import out_of_order
 from tests.support.kafka import Kafka
@@ -40,18 +39,6 @@ async def kill(service: Service, receiver: Receiver, progress: int) -> None:
     await eventually(lambda: receiver.calls.total() >= goal, 60, service.log_tail)
     service.kill()
     service.start()
-
-
-async def all_committed(kafka: Kafka, prefix: str, records: int) -> bool:
-    """Return whether the callbacks' group has committed as many records."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
-    await admin.start()
-    try:
-        offsets = await admin.list_consumer_group_offsets(f"{prefix}callstream-callbacks")
-    finally:
-        await admin.close()
-    results = f"{prefix}task.results"
-    return bool(sum(found.offset for part, found in offsets.items() if part.topic == results) == records)
 
 
 async def everything_arrived(pipeline: Pipeline, receiver: Receiver) -> None:
@@ -103,7 +90,7 @@ async def test_a_sigkill_while_the_oldest_callbacks_hang(
         await pipeline.submit_many(range(jobs), receiver.url)
         await eventually(lambda: len(receiver.bodies) == jobs, 60, pipeline.callbacks.log_tail)
         if lost:  # only the careless one gets there
-            await eventually(lambda: all_committed(kafka, prefix, HANGING + jobs), 30)
+            await eventually(lambda: pipeline.results_committed(HANGING + jobs), 30)
         hanging.swallows = lambda: False
         pipeline.callbacks.kill()
         pipeline.callbacks.start()

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer
-from aiokafka.admin import AIOKafkaAdminClient
 
 from tests.support.kafka import Kafka
 from tests.support.pipeline import Pipeline, pipeline_on
@@ -56,7 +55,7 @@ async def test_a_sigkill_while_callbacks_wait_loses_none_and_repeats_no_attempt_
         await pipeline.submit_many(range(JOBS), down.url)
         await pipeline.submit_many(range(JOBS), wrong.url)
         # What was tried and is not committed yet may be tried once more; of what waits nothing may be forgotten.
-        await eventually(lambda: committed(kafka, pipeline, 2 * JOBS), 60, pipeline.callbacks.log_tail)
+        await eventually(lambda: pipeline.results_committed(2 * JOBS), 60, pipeline.callbacks.log_tail)
         for _ in range(3):
             await more_calls(wrong, JOBS // 2)
             pipeline.callbacks.kill()
@@ -77,18 +76,6 @@ async def all_delivered(kafka: Kafka, pipeline: Pipeline) -> bool:
     told = await attempts_of(kafka, pipeline)
     delivered = {task for task, tries in told.items() if any(attempt["outcome"] == "delivered" for attempt in tries)}
     return delivered == pipeline.expected.keys()
-
-
-async def committed(kafka: Kafka, pipeline: Pipeline, results: int) -> bool:
-    """Return whether as many records of `task.results` are committed."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
-    await admin.start()
-    try:
-        offsets = await admin.list_consumer_group_offsets(f"{pipeline.prefix}callstream-callbacks")
-    finally:
-        await admin.close()
-    topic = f"{pipeline.prefix}task.results"
-    return bool(sum(found.offset for partition, found in offsets.items() if partition.topic == topic) == results)
 
 
 def too_early(attempts: list[dict[str, Any]]) -> list[int]:

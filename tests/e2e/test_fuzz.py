@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient
 
 from callstream.contract.headers import readable_task_id
 from callstream.contract.records import Headers, Record, TopicPartition
@@ -135,12 +134,7 @@ async def produce(kafka: Kafka, pipeline: Pipeline, records: Iterator[Fuzzed]) -
 
 async def nothing_is_left(kafka: Kafka, pipeline: Pipeline) -> bool:
     """Return whether the tasks' group has committed all that its topics hold."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
-    await admin.start()
-    try:
-        committed = await admin.list_consumer_group_offsets(f"{pipeline.prefix}callstream-tasks")
-    finally:
-        await admin.close()
+    committed = await pipeline.committed("tasks")
     async with AIOKafkaConsumer(f"{pipeline.prefix}calculation.requests", bootstrap_servers=kafka.bootstrap) as reader:
         ends = await reader.end_offsets(reader.assignment())
     return all(partition in committed and committed[partition].offset == end for partition, end in ends.items())

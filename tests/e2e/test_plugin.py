@@ -15,7 +15,7 @@ import yaml
 
 from tests.support.kafka import Kafka
 from tests.support.pipeline import Pipeline, pipeline_on
-from tests.support.processes import Service, run_to_end
+from tests.support.processes import Service, alive, run_to_end
 from tests.support.receiver import Receiver
 from tests.support.waiting import eventually, free_port
 
@@ -109,10 +109,6 @@ async def test_a_killed_process_leaves_none_of_its_item_processes_behind(
 
 def busy(process: psutil.Process) -> bool:
     return process.status() == psutil.STATUS_RUNNING
-
-
-def alive(process: psutil.Process) -> bool:
-    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
 
 
 async def test_two_packages_that_claim_one_name_stop_the_start(

@@ -14,7 +14,7 @@ from aiokafka import AIOKafkaConsumer
 
 from tests.conftest import StartService
 from tests.support.kafka import Kafka, OwnKafka
-from tests.support.processes import Service, run_to_end
+from tests.support.processes import Service, alive, run_to_end
 from tests.support.waiting import eventually, free_port
 
 ITEM = {"name": "sum", "num_1": 1, "num_2": 2, "operation": "+", "result_rounding": 0}
@@ -212,10 +212,6 @@ async def test_workers_of_a_killed_gateway_free_the_port(
     gateway.service.start()
     await gateway.service.wait_until_ready()
     assert (await gateway.post())[0] == 200
-
-
-def alive(process: psutil.Process) -> bool:
-    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
 
 
 async def test_a_body_that_drips_is_cut_off(start_gateway: StartGateway, kafka: Kafka, prefix: str) -> None:

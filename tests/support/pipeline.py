@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from tests.support.processes import CALLSTREAM, Service, run_to_end
 from tests.support.waiting import free_port
@@ -31,6 +33,24 @@ class Pipeline:
     @property
     def prefix(self) -> str:
         return self.env.get("CALLSTREAM_TOPICS__PREFIX", "")
+
+    async def committed(self, name: str) -> dict[TopicPartition, OffsetAndMetadata]:
+        """Return what the group of `tasks` or `callbacks` has committed."""
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.env["CALLSTREAM_KAFKA__BOOTSTRAP"])
+        await admin.start()
+        try:
+            offsets: dict[TopicPartition, OffsetAndMetadata] = await admin.list_consumer_group_offsets(
+                f"{self.prefix}callstream-{name}"
+            )
+        finally:
+            await admin.close()
+        return offsets
+
+    async def results_committed(self, count: int) -> bool:
+        """Return whether `callbacks` has committed as many records of `task.results`."""
+        topic = f"{self.prefix}task.results"
+        offsets = await self.committed("callbacks")
+        return bool(sum(found.offset for partition, found in offsets.items() if partition.topic == topic) == count)
 
     @asynccontextmanager
     async def another(self, name: str) -> AsyncIterator[Service]:

@@ -138,6 +138,10 @@ class Service:
         return self._process
 
 
+def alive(process: psutil.Process) -> bool:
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+
 async def run_to_end(
     *command: str, env: Mapping[str, str] | None = None, directory: Path, deadline: float = 60
 ) -> tuple[int, str]:
