@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 BROKER ?= embedded
-LOCK   := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --upgrade --no-header --no-annotate
+# Extras stay in: pip before 23.3 takes `coverage[toml]` for a package that `coverage==...` does not pin.
+LOCK   := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --upgrade --no-header --no-annotate --no-strip-extras
 export BROKER
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
