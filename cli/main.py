@@ -25,6 +25,7 @@ app.add_typer(broker_app, name="broker")
 app.add_typer(dead_letters_app, name="dead-letters")
 
 Port = Annotated[int, typer.Option(min=1, max=65_535)]
+HealthPort = Annotated[int | None, typer.Option(min=1, max=65_535, help="Serve health here; else nowhere.")]
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
 
 
@@ -83,11 +84,12 @@ def embedded(port: Port = 9092) -> None:
 @app.command()
 def topics(
     wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for the broker first.")] = 0,
+    replicas: Annotated[int, typer.Option(min=1, help="Refuse fewer partitions than this many processes need.")] = 1,
 ) -> None:
     """Create every topic that is missing and check those that are there."""
     from cli.topics import run
 
-    run(start(), wait)
+    run(start(), wait, replicas)
 
 
 @app.command("settings")
@@ -137,19 +139,21 @@ def gateway(
 
 
 @app.command()
-def tasks() -> None:
+def tasks(port: HealthPort = None, host: Host = "127.0.0.1") -> None:
     """Process requests from Kafka."""
+    from cli.listening import listen
     from stream_app.tasks_main import run
 
-    run(start())
+    run(start(), None if port is None else listen(host, port))
 
 
 @app.command()
-def callbacks() -> None:
+def callbacks(port: HealthPort = None, host: Host = "127.0.0.1") -> None:
     """Callback out: deliver results to where their requests said."""
+    from cli.listening import listen
     from stream_app.callbacks_main import run
 
-    run(start())
+    run(start(), None if port is None else listen(host, port))
 
 
 @app.command()

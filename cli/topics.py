@@ -34,13 +34,19 @@ class Prepared:
     created: bool
 
 
-def run(settings: Settings, wait: float) -> None:
+def run(settings: Settings, wait: float, replicas: int) -> None:
     """Create or check every topic and print a table of it; wait up to `wait` seconds for the broker first.
 
     Raises:
-        CommandError: the broker is away or refuses, or a topic is not as it should be.
+        CommandError: the broker is away or refuses, a topic is not as it should be, or the partitions are too few for
+            `replicas` processes that share them.
         RegistryError: the installed task types do not fit together.
     """
+    if (partitions := settings.topics.partitions) < replicas:
+        raise CommandError(
+            f"{variable(('topics', 'partitions'))} is {partitions}, and {replicas} replicas of one kind are wanted: "
+            f"{replicas - partitions} would have nothing to do; raise the one or lower the other"
+        )
     wanted = wanted_topics(settings)
     Console().print(_table(asyncio.run(prepare(settings, wanted, wait))))
 

@@ -1,6 +1,6 @@
 """The composition root of `callstream callbacks`."""
 
-import sys
+import socket
 from datetime import UTC, datetime, timedelta
 
 from callstream.contract.signature import Signer
@@ -12,7 +12,7 @@ from stream_app.delivery import HttpDelivery
 from stream_app.kafka_app import KafkaApp
 from stream_app.output import Output
 from stream_app.policy import Policy
-from stream_app.receivers import Limits, Receivers
+from stream_app.receivers import LONGEST_QUEUED, Limits, Receivers
 from stream_app.service import Ending, Plan, run_loop, serve
 from stream_app.workload import Workload
 
@@ -20,8 +20,8 @@ from stream_app.workload import Workload
 _LINGER = timedelta(milliseconds=10)
 
 
-def run(settings: Settings) -> None:
-    """Deliver results until SIGTERM or Ctrl-C."""
+def run(settings: Settings, health: socket.socket | None) -> None:
+    """Deliver results until SIGTERM or Ctrl-C; serve health on `health`, if given."""
     own = settings.callbacks
 
     async def compose() -> int:
@@ -45,9 +45,10 @@ def run(settings: Settings) -> None:
                 tiers = {topic for topic in there if settings.topic_names.is_retry(topic)}
                 app.read(sorted(tiers.union(agent.sources)), workload)
 
-            return await serve(app, workload, ending, settings, Plan("callbacks", topics, read))
+            work = LONGEST_QUEUED + own.deadline
+            return await serve(app, workload, ending, settings, Plan("callbacks", topics, read, work, health))
 
-    sys.exit(run_loop(compose))
+    run_loop(compose)
 
 
 def _limits(settings: Settings) -> Limits:

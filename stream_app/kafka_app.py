@@ -114,6 +114,11 @@ class KafkaApp(faust.App):
     def release(self, partition: TopicPartition) -> None:
         cast("Consumer", self.consumer).release(partition)
 
+    async def ping(self) -> None:
+        """Return when the thread in which the consumer lives has answered."""
+        if self.started:
+            await cast("Consumer", self.consumer).ping()
+
     async def save(self) -> bool:
         """Commit every position with its note now; return whether that was possible."""
         return await cast("Consumer", self.consumer).save()

@@ -54,6 +54,11 @@ class _Thread(driver.AIOKafkaConsumerThread):
 
         self.thread_loop.call_soon_threadsafe(apply)
 
+    async def ping(self) -> None:
+        if not self.thread_loop.is_running():
+            return  # it begins, or ends
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(asyncio.sleep(0), self.thread_loop))
+
     async def _commit(self, offsets: Mapping[TP, OffsetAndMetadata]) -> bool:
         assigned = self.assignment()
         ours = {_kafka(tp): offset for tp, offset in offsets.items() if tp in assigned}
@@ -106,6 +111,10 @@ class Consumer(driver.Consumer):
             }
         )
         await self._commit(self._found)
+
+    async def ping(self) -> None:
+        """Return when the consumer's thread has answered."""
+        await self._thread.ping()
 
     async def give_back(self) -> None:
         """Commit how far every partition is, and that this process ends its work on them in good order."""

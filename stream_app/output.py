@@ -1,5 +1,6 @@
 """What the agents write: records that get through a passing trouble of the broker, and dead letters."""
 
+from datetime import timedelta
 from typing import Protocol
 
 import stamina
@@ -10,6 +11,13 @@ from callstream.runtime.logs import get_logger
 
 log = get_logger()
 _ATTEMPTS = 5
+_PAUSES = timedelta(seconds=30)  # more than those between the attempts together
+_WRITES = 3  # the most that follow one another for a record: its result, a shorter one, a dead letter
+
+
+def patience(request_timeout: timedelta) -> timedelta:
+    """Return how long the writing for one record may take, when each request takes as long as it may."""
+    return _WRITES * ((1 + _ATTEMPTS) * request_timeout + _PAUSES)
 
 
 class ProduceError(Exception):

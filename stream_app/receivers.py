@@ -12,7 +12,7 @@ from stream_app.outcome import Failed, Outcome, Throttled, Unreachable
 _UNPROVEN_AT_ONCE = 8  # attempts at a receiver that did not answer well the last time, or was never asked
 _SERVER_ERROR = 500
 _MOST_KNOWN = 10_000  # receivers remembered, the least recently used is forgotten
-_LONGEST_QUEUED = 2.0  # seconds: who waits holds room that others need
+LONGEST_QUEUED = timedelta(seconds=2)  # who waits holds room that others need
 _PASSED_OVER = 10  # at a time, so that no call takes long
 
 
@@ -155,7 +155,7 @@ class Receivers:
             receiver.in_flight += 1
             return True
         try:
-            async with asyncio.timeout(_LONGEST_QUEUED):
+            async with asyncio.timeout(LONGEST_QUEUED.total_seconds()):
                 await self._turn(receiver)
         except TimeoutError:
             return False

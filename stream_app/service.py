@@ -1,16 +1,22 @@
 """Runs a Faust app as a process: wait for its topics, start, say so, drain on SIGTERM or Ctrl-C."""
 
 import asyncio
+import os
 import signal
+import socket
+import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import timedelta
 
 import uvloop
 
+from callstream.runtime.health import health_server
 from callstream.runtime.kafka import await_topics
 from callstream.runtime.logs import Logger, get_logger
 from callstream.runtime.settings import Settings
 from stream_app.kafka_app import KafkaApp
+from stream_app.liveness import Liveness
 from stream_app.workload import Workload
 
 _STOP_MARGIN = 10.0  # seconds beyond the drain in which Faust's own services must end
@@ -33,28 +39,47 @@ class Ending:
         await self._event.wait()
 
 
-def run_loop(main: Callable[[], Awaitable[int]]) -> int:
-    """Run a process' main coroutine on uvloop and return its exit code."""
+def run_loop(main: Callable[[], Awaitable[int]]) -> None:
+    """Run a process' main coroutine on uvloop, and exit with the code that it returns."""
     # A policy and not a loop factory: Faust's consumer makes a loop of its own, in its own thread.
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
-    return asyncio.run(_awaited(main()))
+    asyncio.run(_to_the_end(main))
 
 
-async def _awaited(main: Awaitable[int]) -> int:
-    return await main
+async def _to_the_end(main: Callable[[], Awaitable[int]]) -> None:
+    exit_code = await main()
+    sys.stderr.flush()
+    # All that is ours is closed. What is left is Faust's, and waits for ever for a broker that is gone.
+    os._exit(exit_code)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a process needs: the `topics` that must be there, and how it reads, given all topics that are there."""
+    """What a process needs: the `topics` that must be there, and how it reads, given all topics that are there.
+
+    A record takes it at most as long as `work`, and then the writing of what becomes of it. Its health is served on
+    `health`, if at all.
+    """
 
     name: str
     topics: list[str]
     read: Callable[[set[str]], None]
+    work: timedelta
+    health: socket.socket | None
 
 
 async def serve(app: KafkaApp, workload: Workload, ending: Ending, settings: Settings, plan: Plan) -> int:
     """Run `app` until `ending`; return 0 after a signal, 1 after a failure."""
+    liveness = Liveness(app, workload, plan.work, settings.kafka.request_timeout)
+
+    async def unready() -> str | None:
+        return None if app.assigned.is_set() else "the consumer group has not given this process its place yet"
+
+    async with health_server(plan.health, live=liveness.trouble, ready=unready):
+        return await _serve(app, workload, ending, settings, plan)
+
+
+async def _serve(app: KafkaApp, workload: Workload, ending: Ending, settings: Settings, plan: Plan) -> int:
     say = get_logger().bind(process=plan.name)
     living = asyncio.create_task(_live(app, say, settings, plan))
     over = asyncio.create_task(ending.wait())

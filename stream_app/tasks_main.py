@@ -1,6 +1,6 @@
 """The composition root of `callstream tasks`."""
 
-import sys
+import socket
 
 from callstream.runtime.egress import EgressGuard
 from callstream.runtime.http import open_client
@@ -15,8 +15,8 @@ from stream_app.task_agent import TaskAgent
 from stream_app.workload import Workload
 
 
-def run(settings: Settings) -> None:
-    """Process requests until SIGTERM or Ctrl-C.
+def run(settings: Settings, health: socket.socket | None) -> None:
+    """Process requests until SIGTERM or Ctrl-C; serve health on `health`, if given.
 
     Raises:
         RegistryError: the installed task types do not fit together.
@@ -43,7 +43,8 @@ def run(settings: Settings) -> None:
                 alone=suspects.alone,
             )
             topics = [*agent.sources, settings.topic_names.results, *settings.topic_names.dead_letters]
-            plan = Plan("tasks", topics, lambda _: app.read(agent.sources, workload, suspects))
+            work = settings.task_delay + limits.deadline
+            plan = Plan("tasks", topics, lambda _: app.read(agent.sources, workload, suspects), work, health)
             return await serve(app, workload, ending, settings, plan)
 
-    sys.exit(run_loop(compose))
+    run_loop(compose)

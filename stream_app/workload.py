@@ -33,7 +33,7 @@ class _Partition:
         self.name = name
         self.window = Window(span)
         self.waiting: deque[Record] = deque()
-        self.running: set[asyncio.Task[None]] = set()
+        self.running: dict[asyncio.Task[None], float] = {}  # since when, the oldest first
         self.last = -1
         self.alone = False  # what was begun last wants nothing beside it
         self.alarm: asyncio.TimerHandle | None = None  # rings when the first of the waiting is to be begun
@@ -81,6 +81,12 @@ class Workload:
     def running(self) -> int:
         """How many records are under way."""
         return self._running
+
+    @property
+    def oldest(self) -> float:
+        """For how many seconds the oldest record has been under way; 0 if none is."""
+        begun = [next(iter(partition.running.values())) for partition in self._partitions.values() if partition.running]
+        return time.monotonic() - min(begun) if begun else 0.0
 
     def admit(self, record: Record) -> None:
         """Begin a record, or keep it until there is room; one that was admitted before is left alone.
@@ -140,12 +146,12 @@ class Workload:
         partition.alone = self._alone(record)
         slot = partition.window.begin(record.offset)
         task = asyncio.ensure_future(self._process(record))
-        partition.running.add(task)
+        partition.running[task] = time.monotonic()
         self._running += 1
         task.add_done_callback(partial(self._ended, partition, slot))
 
     def _ended(self, partition: _Partition, slot: Slot, task: asyncio.Task[None]) -> None:
-        partition.running.discard(task)
+        del partition.running[task]
         self._running -= 1
         if self._partitions.get(partition.name) is partition:  # or else it was revoked meanwhile
             error = asyncio.CancelledError() if task.cancelled() else task.exception()

@@ -133,3 +133,14 @@ async def config(kafka: Kafka, topic: str) -> tuple[int, int]:
     ((*_, entries),) = answer.resources
     found = {name: int(value) for name, value, *_ in entries}
     return found["max.message.bytes"], found["retention.ms"]
+
+
+async def test_fewer_partitions_than_replicas_are_refused_before_anything_is_created(
+    topics: Command, kafka: Kafka, prefix: str
+) -> None:
+    exit_code, output = await topics("--replicas", "4", CALLSTREAM_TOPICS__PARTITIONS="3")
+    assert (exit_code, output.count("\n")) == (2, 1), output
+    assert "CALLSTREAM_TOPICS__PARTITIONS is 3, and 4 replicas" in output
+    assert await partitions(kafka, prefix) == {}
+    exit_code, output = await topics("--replicas", "3", CALLSTREAM_TOPICS__PARTITIONS="3")
+    assert exit_code == 0, output
