@@ -5,14 +5,17 @@ BIN    := $(VENV)/bin
 BROKER ?= embedded
 # Extras stay in: pip before 23.3 takes `coverage[toml]` for a package that `coverage==...` does not pin.
 LOCK   := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --upgrade --no-header --no-annotate --no-strip-extras
+COMPOSE := docker compose -f docker-compose.kafka.yml
 export BROKER
+export VERSION  := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+export REVISION := $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test check format lock clean
+.PHONY: help setup demo up test image compose-up compose-down compose-logs check format lock clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo '  BROKER=embedded|apache|HOST:PORT says which broker `make up` uses (embedded: in memory, for trying out)'
 
 setup: $(BIN)/.runtime ## a virtual environment in .venv, pinned by hash; needs only Python 3.11+
@@ -37,6 +40,19 @@ up: $(BIN)/.runtime ## every process (gateway 8000, receiver 8001) until Ctrl-C
 
 test: $(BIN)/.dev ## all tests: unit, integration, end to end, chaos
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report term:skip-covered
+
+image: ## the image of every process, callstream:$(VERSION)
+	IMAGE=callstream:$(VERSION) $(COMPOSE) build topics
+
+compose-up: ## everything in containers, with Apache Kafka: gateway 8000, receiver 8001
+	@$(COMPOSE) up --detach --wait
+	@echo 'http://127.0.0.1:8000/docs, with callback_url http://receiver:8001/test-me; make compose-logs shows what comes'
+
+compose-down: ## end the containers; what Kafka holds stays (docker volume rm callstream_kafka-data)
+	@$(COMPOSE) down
+
+compose-logs: ## follow the containers' logs
+	@$(COMPOSE) logs --follow --tail 20
 
 check: $(BIN)/.dev ## format, lint, types and the direction of imports
 	$(BIN)/ruff format --check .

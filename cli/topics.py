@@ -23,6 +23,7 @@ _RETENTION = "retention.ms"
 _FOR_EVER = -1  # as a retention
 _VISIBLE = 10  # seconds until every broker must show a topic that was created
 _LOOK_AGAIN = 0.1  # seconds
+_LINE = 160  # characters, in a log; a terminal says how wide it is
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,10 @@ def run(settings: Settings, wait: float, replicas: int) -> None:
             f"{replicas - partitions} would have nothing to do; raise the one or lower the other"
         )
     wanted = wanted_topics(settings)
-    Console().print(_table(asyncio.run(prepare(settings, wanted, wait))))
+    console = Console()
+    if not console.is_terminal:
+        console.width = _LINE
+    console.print(_table(asyncio.run(prepare(settings, wanted, wait))))
 
 
 def wanted_topics(settings: Settings) -> dict[str, Shape]:

@@ -9,8 +9,12 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 
-from tests.support.kafka import Kafka, OwnKafka, own_kafka, shared_kafka
+from tests.support.kafka import Kafka, OwnKafka, own_kafka, shared_kafka, where_shared_kafka_runs
 from tests.support.processes import Service
+
+
+def pytest_report_header() -> str:
+    return f"Apache Kafka: the shared one {where_shared_kafka_runs()}, those of single tests as processes (Java, Maven)"
 
 
 class StartService(Protocol):

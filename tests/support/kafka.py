@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import subprocess
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import psutil
 import pytest
 
 from cli.reach import answers_within
+from tests.support.docker import docker_answers
 from tests.support.processes import Service
 from tests.support.waiting import free_port
 
@@ -76,11 +76,15 @@ async def own_kafka(directory: Path) -> AsyncIterator[OwnKafka]:
         broker.end()
 
 
+def where_shared_kafka_runs() -> str:
+    return "in a container (testcontainers)" if docker_answers() else "as a process"
+
+
 @asynccontextmanager
 async def shared_kafka(directory: Path) -> AsyncIterator[Kafka]:
     """In a container where a Docker engine answers, else as a process."""
     async with AsyncExitStack() as stack:
-        if _docker_answers():
+        if docker_answers():
             yield Kafka(await stack.enter_async_context(_container()))
         else:
             broker = await stack.enter_async_context(own_kafka(directory))
@@ -107,19 +111,10 @@ async def _container() -> AsyncIterator[str]:
         "KAFKA_AUTO_CREATE_TOPICS_ENABLE": "false",
     }
     container = DockerContainer(_IMAGE).with_bind_ports(9092, port).with_envs(**environment)
-    bootstrap = f"{container.get_container_host_ip()}:{port}"
+    bootstrap = f"{container.get_docker_client().host()}:{port}"
     with container.with_env("KAFKA_ADVERTISED_LISTENERS", f"PLAINTEXT://{bootstrap}"):
         assert await answers_within(60, bootstrap_servers=bootstrap), container.get_logs()
         yield bootstrap
-
-
-def _docker_answers() -> bool:
-    if shutil.which("docker") is None:
-        return False
-    try:
-        return subprocess.run(["docker", "info"], capture_output=True, timeout=5, check=False).returncode == 0  # noqa: S607 - the user's own docker
-    except subprocess.TimeoutExpired:
-        return False
 
 
 def _need_java() -> None:

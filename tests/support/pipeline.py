@@ -1,34 +1,28 @@
 """The whole pipeline as real processes on a real broker."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import aiohttp
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
+from tests.support.jobs import Jobs, open_session
 from tests.support.processes import CALLSTREAM, Service, run_to_end
 from tests.support.waiting import free_port
 
-_CONNECTIONS = 32
 
-
-@dataclass
-class Pipeline:
+@dataclass(kw_only=True)
+class Pipeline(Jobs):
     """`gateway`, `tasks` and `callbacks`, and a client's view of them."""
 
-    url: str
     env: Mapping[str, str]
     directory: Path
     gateway: Service
     tasks: Service
     callbacks: Service
-    session: aiohttp.ClientSession
-    expected: dict[str, Any] = field(default_factory=dict)
 
     @property
     def prefix(self) -> str:
@@ -59,44 +53,6 @@ class Pipeline:
             await service.wait_until_ready()
             yield service
 
-    async def submit(self, number: float, callback_url: str) -> str:
-        """Submit one calculation, again until it is accepted; return its task_id."""
-        item = {"name": "sum", "num_1": number, "num_2": 0.5, "operation": "+", "result_rounding": 2}
-        body = {"callback_url": callback_url, "message": [item]}
-        while True:
-            try:
-                async with self.session.post(f"{self.url}/v1/calculation/basic", json=body) as answer:
-                    if answer.status == 200:
-                        task_id: str = (await answer.json())["task_id"]
-                        self.expected[task_id] = [{"sum": number + 0.5}]
-                        return task_id
-                    assert answer.status in {500, 503}, await answer.text()
-            except (aiohttp.ClientError, TimeoutError):
-                pass  # the gateway was killed; this job was not accepted
-            await asyncio.sleep(0.05)
-
-    async def submit_many(self, numbers: Iterable[int], callback_url: str) -> None:
-        """Submit a calculation for each of `numbers`, over several connections."""
-        left = iter(numbers)
-
-        async def client() -> None:
-            for number in left:
-                await self.submit(number, callback_url)
-
-        await asyncio.gather(*(client() for _ in range(_CONNECTIONS)))
-
-    def lost(self, bodies: Mapping[str, Any]) -> set[str]:
-        """Return the accepted tasks without a callback."""
-        return self.expected.keys() - bodies.keys()
-
-    def wrong(self, bodies: Mapping[str, Any]) -> list[str]:
-        """Return the accepted tasks whose callback does not say what it should."""
-        return [
-            task_id
-            for task_id, results in self.expected.items()
-            if task_id in bodies and bodies[task_id] != {"results": results, "errors": [], "task_id": task_id}
-        ]
-
 
 @asynccontextmanager
 async def pipeline_on(
@@ -117,9 +73,12 @@ async def pipeline_on(
         tasks = stack.enter_context(Service("tasks", env=env, directory=directory))
         callbacks = stack.enter_context(Service("callbacks", env=env, directory=directory, program=callbacks_program))
         await asyncio.gather(*(service.wait_until_ready() for service in (gateway, tasks, callbacks)))
-        session = await stack.enter_async_context(
-            aiohttp.ClientSession(
-                timeout=aiohttp.ClientTimeout(total=10), connector=aiohttp.TCPConnector(limit=_CONNECTIONS)
-            )
+        yield Pipeline(
+            url=f"http://127.0.0.1:{port}",
+            session=await stack.enter_async_context(open_session()),
+            env=env,
+            directory=directory,
+            gateway=gateway,
+            tasks=tasks,
+            callbacks=callbacks,
         )
-        yield Pipeline(f"http://127.0.0.1:{port}", env, directory, gateway, tasks, callbacks, session)
