@@ -17,11 +17,11 @@ from typing import Annotated
 
 import aiohttp
 import typer
-import uvloop
 from aiohttp import web
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.running import run
 from tests.support.kafka import own_kafka
 from tests.support.processes import Service, run_to_end
 from tests.support.waiting import eventually, free_port
@@ -161,7 +161,7 @@ def report(load: Load, numbers: range, seconds: float) -> None:
 
 
 def main(jobs: int = 5_000, connections: int = 32, rate: Annotated[float | None, typer.Option(min=1)] = None) -> None:
-    uvloop.run(measure(jobs, connections, rate))
+    run(measure(jobs, connections, rate))
 
 
 if __name__ == "__main__":

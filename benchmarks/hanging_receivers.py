@@ -19,9 +19,9 @@ from uuid import uuid4
 
 import aiohttp
 import typer
-import uvloop
 from aiohttp import web
 
+from benchmarks.running import run
 from tests.support.kafka import own_kafka
 from tests.support.pipeline import Pipeline, pipeline_on
 from tests.support.waiting import eventually, free_port
@@ -120,7 +120,7 @@ async def measure(rate: float, seconds: float, share: float, rounds: int) -> Non
 
 
 def main(rate: float = 600, seconds: float = 30, share: float = 0.2, rounds: int = 3) -> None:
-    uvloop.run(measure(rate, seconds, share, rounds))
+    run(measure(rate, seconds, share, rounds))
 
 
 if __name__ == "__main__":

@@ -11,8 +11,8 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import typer
-import uvloop
 
+from benchmarks.running import run
 from tests.support.kafka import own_kafka
 from tests.support.pipeline import pipeline_on
 from tests.support.receiver import receiving
@@ -52,7 +52,7 @@ async def measure(slow: int, seconds: float, fast: int, rate: float) -> None:
 
 
 def main(slow: int = 30, seconds: float = 2, fast: int = 1_000, rate: float = 100) -> None:
-    uvloop.run(measure(slow, seconds, fast, rate))
+    run(measure(slow, seconds, fast, rate))
 
 
 if __name__ == "__main__":

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import psutil
 import typer
-import uvloop
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
+from benchmarks.running import run
 from callstream.contract.messages import TaskResult, Times
 from tests.support.kafka import own_kafka
 from tests.support.processes import Service, run_to_end
@@ -96,7 +96,7 @@ async def measure(count: int) -> None:
 
 
 def main(count: int = 100_000) -> None:
-    uvloop.run(measure(count))
+    run(measure(count))
 
 
 if __name__ == "__main__":
