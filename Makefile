@@ -12,7 +12,7 @@ export REVISION := $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test image compose-up compose-down compose-logs check format lock clean
+.PHONY: help setup demo up test chart-test image compose-up compose-down compose-logs check format lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ compose-down: ## end the containers; what Kafka holds stays (docker volume rm ca
 
 compose-logs: ## follow the containers' logs
 	@$(COMPOSE) logs --follow --tail 20
+
+chart-test: $(BIN)/.dev ## the Helm chart: renders, an API server's verdict, a release on a real cluster
+	$(BIN)/pytest tests/chart
 
 check: $(BIN)/.dev ## format, lint, types and the direction of imports
 	$(BIN)/ruff format --check .
