@@ -48,7 +48,7 @@ class KafkaApp(faust.App):
             broker_request_timeout=max(kafka.request_timeout, kafka.session_timeout * 2).total_seconds(),
             # An idle member is not a dead one; with a bound, an idle standby is evicted for good.
             broker_max_poll_interval=3e7,
-            broker_max_poll_records=500,
+            broker_max_poll_records=100,
             broker_commit_interval=1.0,
             broker_commit_livelock_soft_timeout=_NEVER,
             stream_processing_timeout=_NEVER,

@@ -3,7 +3,7 @@
 import asyncio
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from aiokafka.errors import CommitFailedError, KafkaError
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 # An assignment must not wait for one partition without a leader: the group would take the process for dead.
 _PATIENCE = 1_000  # milliseconds
-# A poll crosses threads and sockets, whatever it brings. Under load it brings several records when it waits so long
-# after the one before, and so do the requests that follow from it; what comes to an idle process does not wait.
-_PACE = 0.005  # seconds
+# How the client fetches: docs/decisions/0011-fetch-when-all-is-polled.md.
+_PACE = 0.010  # seconds from the end of a fetch to the next one at the same broker
+_ALL_POLLED = 5.0  # seconds after which a broker is asked again although not all that it gave is polled
 
 
 class _Thread(driver.AIOKafkaConsumerThread):
@@ -59,6 +59,16 @@ class _Thread(driver.AIOKafkaConsumerThread):
             return  # it begins, or ends
         await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(asyncio.sleep(0), self.thread_loop))
 
+    async def on_start(self) -> None:
+        await super().on_start()
+        fetcher = self._ensure_consumer()._fetcher  # noqa: SLF001 - it has no settings for this
+        fetcher._prefetch_backoff = _ALL_POLLED  # noqa: SLF001
+        fetcher._proc_fetch_request = _paced(fetcher._proc_fetch_request)  # noqa: SLF001
+
+    async def _fetch_records(self, consumer: Any, active_partitions: set[TP], *args: Any, **options: Any) -> Any:
+        # What is paused is polled too: the client lets go of what it had of it, and fetches it again later.
+        return await super()._fetch_records(consumer, active_partitions | consumer.paused(), *args, **options)
+
     async def _commit(self, offsets: Mapping[TP, OffsetAndMetadata]) -> bool:
         assigned = self.assignment()
         ours = {_kafka(tp): offset for tp, offset in offsets.items() if tp in assigned}
@@ -81,7 +91,6 @@ class Consumer(driver.Consumer):
         super().__init__(*args, **options)
         self._released = asyncio.Event()
         self._committing = asyncio.Lock()
-        self._next_poll = 0.0
         self._found: dict[TP, int] = {}  # where each partition was to be begun, until it is given back
 
     def _new_consumer_thread(self) -> _Thread:
@@ -147,14 +156,10 @@ class Consumer(driver.Consumer):
         if self.flow_active and not self._get_active_partitions():
             self._released.clear()
             await self.wait(self._released.wait(), timeout=timeout)
-        await asyncio.sleep(self._next_poll - time.monotonic())  # which is over when nothing came for a while
-        try:
-            return await super()._wait_next_records(min(timeout, 0.1) if self._buffered_partitions else timeout)
-        finally:
-            self._next_poll = time.monotonic() + _PACE
+        return await super()._wait_next_records(min(timeout, 0.1) if self._buffered_partitions else timeout)
 
     # `on_buffer_full` and not `pause_partitions`: that silently drops what was polled and not yet delivered. The client
-    # must know as well: it asks a broker for nothing for 100 ms while something that it fetched there is not polled.
+    # must know as well, or it would fetch what nobody polls.
 
     def hold(self, partition: TopicPartition) -> None:
         self.on_buffer_full(TP(*partition))
@@ -168,6 +173,20 @@ class Consumer(driver.Consumer):
 
 class Transport(driver.Transport):
     Consumer = Consumer
+
+
+def _paced(fetch: Callable[[Any, int, Any], Awaitable[bool]]) -> Callable[[Any, int, Any], Awaitable[bool]]:
+    """Return `fetch`, held to a pace for each broker."""
+    last: dict[int, float] = {}
+
+    async def paced(assignment: Any, broker: int, request: Any) -> bool:
+        await asyncio.sleep(last.get(broker, 0.0) + _PACE - time.monotonic())  # over, if nothing came for a while
+        try:
+            return await fetch(assignment, broker, request)
+        finally:
+            last[broker] = time.monotonic()
+
+    return paced
 
 
 def _kafka(tp: TP) -> KafkaPartition:

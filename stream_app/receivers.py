@@ -1,6 +1,7 @@
 """A bulkhead and a breaker for each receiver, so that none of them costs another anything."""
 
 import asyncio
+import time
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -13,12 +14,16 @@ _UNPROVEN_AT_ONCE = 8  # attempts at a receiver that did not answer well the las
 _SERVER_ERROR = 500
 _MOST_KNOWN = 10_000  # receivers remembered, the least recently used is forgotten
 LONGEST_QUEUED = timedelta(seconds=2)  # who waits holds room that others need
+_AVERAGED = 10  # attempts
 _PASSED_OVER = 10  # at a time, so that no call takes long
 
 
 @dataclass(frozen=True)
 class Limits:
-    """`in_flight` attempts at one receiver at once, and `queue` more that wait for them; `total` at all receivers.
+    """`in_flight` attempts at one receiver at once, `total` at all receivers.
+
+    `queue` more may wait at a receiver that did not answer well the last time; at one that did, as many as will have
+    their turn soon, at most half of `total`.
 
     A breaker opens after `failures` in a row, for the first of `pauses`, then the next, each further time.
     """
@@ -50,13 +55,14 @@ class ReceiverState(NamedTuple):
 
 
 class _Receiver:
-    __slots__ = ("allowed", "failed", "in_flight", "open_until", "opened", "probing", "proven", "queue")
+    __slots__ = ("allowed", "failed", "in_flight", "open_until", "opened", "probing", "proven", "queue", "seconds")
 
     def __init__(self, allowed: int) -> None:
         self.in_flight = 0
         self.queue: deque[asyncio.Future[None]] = deque()
         self.allowed = allowed
         self.proven = False  # whether the last attempt was answered well
+        self.seconds = 0.0  # that an attempt takes, the last ones more than those before
         self.failed = 0  # in a row
         self.opened = 0  # times in a row
         self.open_until: datetime | None = None
@@ -97,7 +103,9 @@ class Receivers:
                 return _full(receiver, self._clock())
             if not probe and receiver.open_until is not None:  # it opened while this one was queued
                 return _away(receiver, receiver.open_until)
+            began = time.monotonic()
             outcome = await attempt()
+            receiver.seconds += (time.monotonic() - began - receiver.seconds) / _AVERAGED
             self._learn(receiver, outcome, probe=probe)
             return outcome
         finally:
@@ -145,9 +153,16 @@ class Receivers:
         # However many receivers hang, those that answer find half of the room.
         if not receiver.proven and self._unproven >= self._limits.total // 2:
             return Busy("too many receivers do not answer", now, away=True)
-        if receiver.in_flight >= receiver.allowed and len(receiver.queue) >= self._limits.queue:
-            return _full(receiver, now)
-        return None
+        return _full(receiver, now) if self._full(receiver) else None
+
+    def _full(self, receiver: _Receiver) -> bool:
+        queued = len(receiver.queue)
+        if receiver.in_flight < receiver.allowed:
+            return False
+        if not receiver.proven:
+            return queued >= self._limits.queue
+        turn = queued * receiver.seconds / receiver.allowed
+        return turn > LONGEST_QUEUED.total_seconds() or queued >= self._limits.total // 2
 
     async def _enter(self, receiver: _Receiver) -> bool:
         """Return whether there was room, now or soon; `_leave` gives it back."""

@@ -137,7 +137,9 @@ class Callbacks(Group):
     in_flight: PositiveInt = Field(2_000, description="Callbacks under way in one process")
     receiver_in_flight: PositiveInt = Field(32, description="Callbacks under way at one receiver, in one process")
     receiver_queue: PositiveInt = Field(
-        256, description="Callbacks that wait for those; what is beyond goes to the first tier, which is no attempt"
+        256,
+        description="Callbacks that wait for those at a receiver that does not answer well; what is beyond, or would "
+        "wait for more than 2 s, goes to the first tier, which is no attempt",
     )
     breaker_failures: PositiveInt = Field(
         5, description="Failures in a row after which a receiver is left alone and asked by one probe at a time"

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 
@@ -81,14 +82,33 @@ async def bench(limits: Limits = LIMITS) -> AsyncIterator[Bench]:
         await made.end()
 
 
-async def test_a_receiver_that_answers_may_have_as_many_under_way_as_the_limit_and_a_short_queue() -> None:
+async def test_at_a_receiver_that_answers_quickly_many_may_wait_but_no_more_than_half_of_all() -> None:
     async with bench() as b:
         await b.prove()
-        tasks = await b.hang(count=15)
+        most = LIMITS.in_flight + LIMITS.total // 2
+        tasks = await b.hang(count=most + 2)
         assert len(b.under_way) == LIMITS.in_flight
         turned_away = [task.result() for task in tasks if task.done()]
-        assert len(turned_away) == 15 - LIMITS.in_flight - LIMITS.queue
-        assert [busy.away for busy in turned_away if isinstance(busy, Busy)] == [False] * len(turned_away)
+        assert [busy.away for busy in turned_away if isinstance(busy, Busy)] == [False, False]
+
+
+async def test_at_a_receiver_that_takes_its_time_only_those_wait_whose_turn_comes_soon(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 100.0
+
+    def later() -> float:
+        nonlocal now
+        now += 3  # seconds that each attempt takes
+        return now
+
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=later))
+    async with bench() as b:
+        await b.prove()
+        tasks = await b.hang(count=40)
+        assert len(b.under_way) == LIMITS.in_flight
+        queued = len([task for task in tasks if not task.done()]) - LIMITS.in_flight
+        assert 0 < queued < 15
 
 
 async def test_a_receiver_that_never_answered_gets_less_and_counts_as_away() -> None:
