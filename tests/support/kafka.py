@@ -100,10 +100,12 @@ async def _container() -> AsyncIterator[str]:
     environment = {
         "KAFKA_NODE_ID": "1",
         "KAFKA_PROCESS_ROLES": "broker,controller",
-        "KAFKA_LISTENERS": "PLAINTEXT://:9092,CONTROLLER://:9093",
+        # It ends transactions by a connection to itself, and what is advertised outside is not to be reached inside.
+        "KAFKA_LISTENERS": "PLAINTEXT://:9092,CONTROLLER://:9093,INSIDE://:9094",
+        "KAFKA_INTER_BROKER_LISTENER_NAME": "INSIDE",
         "KAFKA_CONTROLLER_LISTENER_NAMES": "CONTROLLER",
         "KAFKA_CONTROLLER_QUORUM_VOTERS": "1@localhost:9093",
-        "KAFKA_LISTENER_SECURITY_PROTOCOL_MAP": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
+        "KAFKA_LISTENER_SECURITY_PROTOCOL_MAP": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,INSIDE:PLAINTEXT",
         "KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR": "1",
         "KAFKA_TRANSACTION_STATE_LOG_REPLICATION_FACTOR": "1",
         "KAFKA_TRANSACTION_STATE_LOG_MIN_ISR": "1",
@@ -112,7 +114,7 @@ async def _container() -> AsyncIterator[str]:
     }
     container = DockerContainer(_IMAGE).with_bind_ports(9092, port).with_envs(**environment)
     bootstrap = f"{container.get_docker_client().host()}:{port}"
-    with container.with_env("KAFKA_ADVERTISED_LISTENERS", f"PLAINTEXT://{bootstrap}"):
+    with container.with_env("KAFKA_ADVERTISED_LISTENERS", f"PLAINTEXT://{bootstrap},INSIDE://localhost:9094"):
         assert await answers_within(60, bootstrap_servers=bootstrap), container.get_logs()
         yield bootstrap
 
