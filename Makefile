@@ -41,7 +41,7 @@ up: $(BIN)/.runtime ## every process (gateway 8000, receiver 8001) until Ctrl-C
 test: $(BIN)/.dev ## all tests: unit, integration, end to end, chaos
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report term:skip-covered
 
-image: ## the image of every process, callstream:$(VERSION)
+image: ## the image of every process, tagged with the version
 	IMAGE=callstream:$(VERSION) $(COMPOSE) build topics
 
 compose-up: ## everything in containers, with Apache Kafka: gateway 8000, receiver 8001

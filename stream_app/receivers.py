@@ -153,9 +153,9 @@ class Receivers:
         # However many receivers hang, those that answer find half of the room.
         if not receiver.proven and self._unproven >= self._limits.total // 2:
             return Busy("too many receivers do not answer", now, away=True)
-        return _full(receiver, now) if self._full(receiver) else None
+        return _full(receiver, now) if self._is_full(receiver) else None
 
-    def _full(self, receiver: _Receiver) -> bool:
+    def _is_full(self, receiver: _Receiver) -> bool:
         queued = len(receiver.queue)
         if receiver.in_flight < receiver.allowed:
             return False
