@@ -12,16 +12,17 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 from standardwebhooks import Webhook
 
+from callstream.contract.receivers import canonical_host, place_of
+
 _PREFIX = "whsec_"
 _MIN_KEY, _MAX_KEY = 24, 64  # bytes, from the specification
-_DEFAULT_PORTS = {"http": 80, "https": 443}
 
 Keys = tuple[Webhook, ...]
 
 
 @dataclass(frozen=True)
 class HostSecret:
-    """A secret of one receiver's host, lower-case; on every port if `port` is None."""
+    """A secret of one receiver's canonical host; on every port if `port` is None."""
 
     host: str
     port: int | None
@@ -51,7 +52,7 @@ def host_secret(text: str) -> HostSecret:
     place, _, secret = (part.strip() for part in text.partition("="))  # base64 may end with = too, a host has none
     try:
         parts = urlsplit(f"//{place}")
-        host, port = _normal(parts.hostname), parts.port
+        host, port = canonical_host(parts.hostname or ""), parts.port
     except ValueError:
         host, port = "", None
     if not host or not secret or parts.netloc != place or "@" in place:
@@ -94,14 +95,8 @@ class Signer:
     def _keys_for(self, url: str) -> Keys:
         if not self._hosts:
             return self._general
-        parts = urlsplit(url)
-        host, port = _normal(parts.hostname), parts.port or _DEFAULT_PORTS[parts.scheme]
+        _, host, port = place_of(url)
         return self._hosts.get((host, port)) or self._hosts.get((host, None)) or self._general
-
-
-def _normal(host: str | None) -> str:
-    """Return `host`, which urlsplit made lower-case, without the dot that may end it."""
-    return (host or "").removesuffix(".")
 
 
 def _key(secret: SecretStr) -> bytes:

@@ -118,6 +118,9 @@ def test_a_changed_body_is_noticed(body: bytes) -> None:
         ("receiver.example", "https://sub.receiver.example/hook", False),
         ("receiver.example", "https://other.example/receiver.example", False),
         ("[::1]:8001", "http://[::1]:8001/hook", True),
+        ("receiver.example", "https://receiver。example/hook", True),
+        ("bücher.example", "https://xn--bcher-kva.example/hook", True),
+        ("127.0.0.1:8443", "https://[::ffff:7f00:1]:8443/hook", True),
     ],
 )
 def test_a_hosts_secret_stands_in_for_the_general_one_there_alone(host: str, url: str, owned: bool) -> None:  # noqa: FBT001
