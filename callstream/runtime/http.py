@@ -13,6 +13,8 @@ import httpx
 from httpx_aiohttp import AiohttpTransport
 
 import callstream
+from callstream.contract.framing import is_framing
+from callstream.runtime.connections import FIELD_LIMIT, FIELDS, Connector, Response
 from callstream.runtime.egress import AddressRefusedError, EgressGuard, GuardedResolver
 from callstream.runtime.logs import get_logger
 
@@ -95,22 +97,33 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 @asynccontextmanager
-async def open_transport(connections: int, guard: EgressGuard) -> AsyncIterator[httpx.AsyncBaseTransport]:
+async def open_transport(
+    connections: int, guard: EgressGuard, *, reuse: bool = True
+) -> AsyncIterator[httpx.AsyncBaseTransport]:
     """Open a transport for at most `connections` at once, to addresses that `guard` lets through.
 
-    It follows no redirect, keeps no cookie, reads no proxy or credentials from the environment, decodes no body, and
-    sets no time limit: the caller's deadline spans everything.
+    With `reuse` a connection serves one request after the other, else no more than one. The transport follows no
+    redirect, keeps no cookie, reads no proxy or credentials from the environment, decodes no body, and sets no time
+    limit: the caller's deadline spans everything.
     """
     resolver = GuardedResolver(guard)
-    connector = aiohttp.TCPConnector(
+    connector = Connector(
+        reuse=reuse,
         limit=connections,
-        keepalive_timeout=_IDLE,
+        keepalive_timeout=_IDLE if reuse else None,
         use_dns_cache=False,
         resolver=resolver,
         socket_factory=guard.socket,
     )
     session = aiohttp.ClientSession(
-        connector=connector, cookie_jar=aiohttp.DummyCookieJar(), headers={"user-agent": USER_AGENT}, trust_env=False
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers={"user-agent": USER_AGENT},
+        response_class=Response,
+        trust_env=False,
+        max_line_size=FIELD_LIMIT,
+        max_field_size=FIELD_LIMIT,
+        max_headers=FIELDS,
     )
     try:
         async with session:
@@ -121,17 +134,28 @@ async def open_transport(connections: int, guard: EgressGuard) -> AsyncIterator[
 
 @asynccontextmanager
 async def open_client(connections: int, guard: EgressGuard) -> AsyncIterator[httpx.AsyncClient]:
-    """Open a client over such a transport; what one answer sets, no other request sends."""
+    """Open a client over such a transport; what one answer sets, no other request sends.
+
+    Its requests are made of what others sent, with their credentials: each has a connection of its own. What frames a
+    request and what is between two ends of a connection is the transport's alone, whatever a handler says of it.
+    """
     no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
     async with (
-        open_transport(connections, guard) as transport,
+        open_transport(connections, guard, reuse=False) as transport,
         httpx.AsyncClient(
             transport=transport,
             headers={"user-agent": USER_AGENT},
             cookies=no_cookies,
+            event_hooks={"request": [_leave_framing]},
             follow_redirects=False,
             trust_env=False,
             timeout=None,  # noqa: S113 - the caller's
         ) as client,
     ):
         yield client
+
+
+async def _leave_framing(request: httpx.Request) -> None:
+    """Leave it to the transport, which knows the body and the connection, to frame the request."""
+    for name in [name for name in request.headers if is_framing(name)]:
+        del request.headers[name]

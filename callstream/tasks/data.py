@@ -10,6 +10,7 @@ import httpx
 import pydantic_core
 from pydantic import Field, JsonValue
 
+from callstream.contract.framing import is_framing
 from callstream.contract.messages import Item, Json
 from callstream.tasks.registry import TaskContext, TaskError, task
 
@@ -74,6 +75,8 @@ def _request(item: DataItem, http: httpx.AsyncClient) -> httpx.Request:
     for name, value in item.headers.items():
         if not _HEADER_NAME.fullmatch(name) or not value.isascii() or _NOT_IN_HEADER.search(value):
             raise TaskError(f"the header {name!r} cannot be sent: HTTP does not allow its name or value")
+        if is_framing(name):
+            raise TaskError(f"the header {name!r} cannot be sent: it belongs to the connection and not to the request")
         headers[name] = value
     return http.build_request(item.method, url, headers=headers, content=content)
 

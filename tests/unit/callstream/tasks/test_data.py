@@ -166,6 +166,18 @@ async def test_a_header_that_http_does_not_allow_is_a_readable_error_and_nothing
 
 
 @pytest.mark.parametrize(
+    "name",
+    [
+        *("Content-Length", "transfer-encoding", "CONNECTION", "Host", "Expect", "TE", "Trailer", "Upgrade"),
+        *("Keep-Alive", "Proxy-Authorization", "proxy-connection", "HTTP2-Settings"),
+    ],
+)
+async def test_a_header_that_frames_the_request_is_a_readable_error_and_nothing_is_sent(name: str) -> None:
+    with pytest.raises(TaskError, match=f"the header '{name}' cannot be sent: it belongs to the connection"):
+        await fetched(failing(AssertionError("sent")), headers={name: "1"})
+
+
+@pytest.mark.parametrize(
     ("fields", "method", "body", "content_type"),
     [
         ({"payload": {"a": 1}}, "GET", b"", None),

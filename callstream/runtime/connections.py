@@ -1,0 +1,119 @@
+"""Connections out, over which no request meets what was left by another.
+
+aiohttp gives a connection back when an answer's end was read. That is not enough: bytes that came since then would be
+taken for the answer to the next request, and a request that was answered before it was sent stays half written.
+"""
+
+import asyncio
+from functools import partial
+from typing import Any
+from weakref import WeakSet
+
+import aiohttp
+from aiohttp.client_proto import ResponseHandler
+
+_HEAD_LIMIT = 64 * 1024  # bytes before an answer's body, with the interim answers (1xx) before it
+FIELD_LIMIT = 8_190  # bytes of one header
+FIELDS = 100  # headers of an answer
+
+
+class AnswerError(aiohttp.ClientConnectionError):
+    """What came is no answer to the request; the connection is closed."""
+
+
+class _Protocol(ResponseHandler):
+    """Takes one answer a request: nothing before the request, nothing behind the answer, and no endless head."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop=loop)
+        self._room = 0  # bytes that the head may still have
+        self._expecting = False
+
+    def set_response_params(self, **params: Any) -> None:  # noqa: ANN401 - as aiohttp has it
+        self._room = _HEAD_LIMIT
+        self._expecting = True
+        super().set_response_params(**params)
+
+    def feed_data(self, data: tuple[Any, Any], size: int = 0) -> None:
+        """Hand a message to who waits for it, once a request; 101 and all from 200 on end the head."""
+        message, _ = data
+        if not self._expecting:
+            self.force_close()
+            return
+        self._expecting = message.code < 200 and message.code != 101  # noqa: PLR2004 - interim, as HTTP has it
+        super().feed_data(data, size)
+
+    def data_received(self, data: bytes) -> None:
+        """Read on; aiohttp itself calls it with nothing to let its parser go on."""
+        if self._expecting:
+            # In no larger piece: a single one can hold ten thousand interim answers.
+            head, data = data[: self._room], data[self._room :]
+            self._room -= len(head)
+            super().data_received(head)
+            if self._expecting and not self._room:
+                self._refuse()
+            elif data:
+                super().data_received(data)
+        elif data and (self._payload is None or self._payload.is_eof()):
+            self.force_close()  # nobody asked for this
+        else:
+            super().data_received(data)
+
+    def close(self) -> None:
+        """Close at once where the peer does not read: what is to be sent would stay for as long as it likes."""
+        if _holds(self.transport):
+            self.abort()
+        else:
+            super().close()
+
+    def _refuse(self) -> None:
+        self.abort()
+        self.set_exception(AnswerError(f"more than {_HEAD_LIMIT} bytes came before the answer's body"))
+
+
+class Connector(aiohttp.TCPConnector):
+    """Gives a request a connection on which nothing has been left: a new one each time unless `reuse`."""
+
+    def __init__(self, *, reuse: bool, **settings: Any) -> None:  # noqa: ANN401 - as aiohttp has it
+        super().__init__(force_close=not reuse, **settings)
+        # No public name; the tests on raw sockets fail if it becomes another.
+        self._factory = partial(_Protocol, loop=asyncio.get_running_loop())  # type: ignore[assignment] # a subclass's
+        self._used: WeakSet[ResponseHandler] = WeakSet()
+
+    async def connect(self, *request: Any, **more: Any) -> aiohttp.connector.Connection:  # noqa: ANN401 - likewise
+        """Return a connection that is as it should be.
+
+        Raises:
+            AnswerError: the server speaks before it is asked.
+        """
+        while True:
+            connection = await super().connect(*request, **more)
+            protocol = connection.protocol
+            assert protocol is not None  # noqa: S101 - for mypy; it has just been given out
+            if not protocol.should_close:
+                self._used.add(protocol)
+                return connection
+            new = protocol not in self._used
+            connection.close()
+            if new:
+                raise AnswerError("the server spoke before it was asked")
+
+
+class Response(aiohttp.ClientResponse):
+    """An answer whose connection serves again only if its request had left by then."""
+
+    async def start(self, connection: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
+        """Wait for the answer's head."""
+        protocol = connection.protocol
+        await super().start(connection)
+        # A writer that is still there will be cancelled, and one that has not begun notices nothing of that.
+        if protocol is not None and (self._writer is not None or _holds(protocol.transport)):
+            protocol.force_close()
+        # The library wants text that can be encoded, and a reason may be in any encoding, or none.
+        self.reason = (self.reason or "").encode("ascii", "ignore").decode()
+        return self
+
+
+def _holds(transport: asyncio.Transport | None) -> bool:
+    """Return whether something is still to be sent."""
+    return transport is not None and transport.get_write_buffer_size() > 0

@@ -1,0 +1,226 @@
+"""No request meets what another left on its connection, whatever a client asks for and a server answers."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+from typing import Any
+
+import aiohttp
+import httpx
+import pytest
+
+from callstream.runtime.egress import EgressGuard
+from callstream.runtime.http import open_client, open_transport
+from callstream.runtime.settings import Egress
+from callstream.tasks import TaskContext, TaskError
+from callstream.tasks.data import DataItem, fetch
+from stream_app.delivery import HttpDelivery
+from stream_app.outcome import Delivered, Failed, Outcome, Unreachable
+from tests.support.waiting import eventually
+
+GUARD = EgressGuard(Egress(allow="127.0.0.0/8"))
+GOOD = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
+BAD = b"HTTP/1.1 500 Bad\r\ncontent-length: 0\r\n\r\n"
+MIB = 2**20
+
+Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+class Server:
+    """Keeps the heads and bodies that came, as bytes; `answer` is what it does after a head."""
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+        self.url = ""
+        self.connections = 0
+        self.greets = False
+        self.heads: list[bytes] = []
+        self.bodies: list[bytes] = []
+        self.serving: set[asyncio.Task[None]] = set()
+
+    def begin(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.serving.add(asyncio.create_task(self.serve(reader, writer)))
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        if self.greets:
+            await self._answer(reader, writer)
+        try:
+            with suppress(asyncio.IncompleteReadError, ConnectionError):
+                while True:
+                    head = await reader.readuntil(b"\r\n\r\n")
+                    self.heads.append(head)
+                    await self._answer(reader, writer)
+                    length = re.search(rb"(?i)content-length: *(\d+)", head)
+                    if length:
+                        self.bodies.append(await reader.readexactly(int(length[1])))
+        finally:
+            writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
+
+
+@asynccontextmanager
+async def serving(answer: Answer) -> AsyncIterator[Server]:
+    server = Server(answer)
+    listening = await asyncio.start_server(server.begin, "127.0.0.1")
+    server.url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/"
+    async with listening:
+        yield server
+        await asyncio.wait(server.serving, timeout=5)
+
+
+def saying(*answers: bytes) -> Answer:
+    """Say the first at the first request, and so on; the last at all that follow."""
+    rest = list(answers)
+
+    async def say(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(rest.pop(0) if len(rest) > 1 else rest[0])
+        await writer.drain()
+
+    return say
+
+
+async def fetched(http: httpx.AsyncClient, url: str, **fields: Any) -> Any:
+    value = fetch.handler(DataItem(name="api", url=url, **fields), TaskContext(http, MIB))
+    assert isinstance(value, Awaitable)
+    async with asyncio.timeout(5):
+        return await value
+
+
+@asynccontextmanager
+async def delivering() -> AsyncIterator[Callable[..., Awaitable[Outcome]]]:
+    async with open_transport(10, GUARD) as transport:
+        delivery = HttpDelivery(transport, timedelta(seconds=5))
+        yield lambda url, body=b"{}": delivery.attempt(url, body, {})
+
+
+async def test_what_one_item_says_of_its_length_swallows_no_request_of_another() -> None:
+    async with serving(saying(GOOD)) as server, open_client(10, GUARD) as http:
+        with suppress(TaskError):
+            await fetched(http, server.url, headers={"Content-Length": "60"})
+        with suppress(TimeoutError, TaskError):
+            await fetched(http, server.url, headers={"Authorization": "Bearer secret"})
+    assert [b"secret" in head for head in server.heads] == [True]
+    assert server.bodies == []
+
+
+async def test_a_handlers_own_request_is_framed_by_what_it_is_and_not_by_its_headers() -> None:
+    odd = {"Content-Length": "500", "Transfer-Encoding": "chunked", "Connection": "x", "Host": "b.example", "TE": "x"}
+    async with serving(saying(GOOD)) as server, open_client(10, GUARD) as http:
+        assert (await http.post(server.url, content=b"12", headers=odd)).status_code == 200
+        await eventually(lambda: server.bodies)
+    head = server.heads[0].lower()
+    assert server.bodies == [b"12"]
+    assert (b"transfer-encoding" in head, b"b.example" in head, b"\r\nte:" in head) == (False, False, False)
+
+
+async def test_no_connection_serves_two_fetches() -> None:
+    async with serving(saying(GOOD)) as server, open_client(10, GUARD) as http:
+        for key in ("one", "two", "two"):
+            assert await fetched(http, server.url, headers={"Authorization": key}) == {}
+    assert server.connections == len(server.heads) == 3
+    assert all(b"\r\nconnection: close\r\n" in head.lower() for head in server.heads)
+
+
+async def test_callbacks_that_are_wholly_answered_share_a_connection() -> None:
+    async with serving(saying(GOOD)) as server, delivering() as deliver:
+        assert [await deliver(server.url) for _ in range(3)] == [Delivered(200)] * 3
+    assert (server.connections, server.bodies) == (1, [b"{}"] * 3)
+
+
+@pytest.mark.filterwarnings("ignore:Sending a large body")
+async def test_a_connection_whose_request_was_not_wholly_sent_is_not_used_again() -> None:
+    read_on = asyncio.Event()
+
+    async def early(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(GOOD)
+        if len(server.heads) == 1:
+            await read_on.wait()
+
+    async with serving(early) as server, delivering() as deliver:
+        assert await deliver(server.url, b" " * 16 * MIB) == Delivered(200)
+        assert await deliver(server.url) == Delivered(200)
+        assert server.connections == 2
+        read_on.set()
+    assert server.bodies == [b"{}"]
+
+
+@pytest.mark.parametrize("more", [GOOD, GOOD[:20], b"x", BAD + GOOD])
+async def test_what_follows_an_answer_is_the_answer_to_no_other_request(more: bytes) -> None:
+    async with serving(saying(BAD + more, GOOD)) as server, delivering() as deliver:
+        first, second = await deliver(server.url), await deliver(server.url)
+    assert isinstance(first, Failed | Unreachable)
+    assert second == Delivered(200)
+
+
+async def test_what_comes_while_a_connection_waits_ends_it() -> None:
+    writers: list[asyncio.StreamWriter] = []
+
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+        writer.write(GOOD if len(writers) == 1 else BAD)
+
+    async with serving(answer) as server, delivering() as deliver:
+        assert await deliver(server.url) == Delivered(200)
+        writers[0].write(GOOD)
+        await eventually(lambda: not writers[0].transport.get_write_buffer_size())
+        for _ in range(3):
+            await asyncio.sleep(0)  # the client's turn to read it
+        assert await deliver(server.url) != Delivered(200)
+    assert server.connections == 2
+
+
+async def test_a_server_that_speaks_before_it_is_asked_has_not_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    connect = aiohttp.TCPConnector.connect
+
+    async def connect_and_wait(connector: aiohttp.TCPConnector, *request: Any, **more: Any) -> Any:
+        connection = await connect(connector, *request, **more)
+        await eventually(lambda: connection.protocol is not None and connection.protocol.should_close)
+        return connection
+
+    async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(GOOD)
+
+    monkeypatch.setattr(aiohttp.TCPConnector, "connect", connect_and_wait)
+    async with serving(greet) as server, delivering() as deliver:
+        server.greets = True
+        assert await deliver(server.url) == Unreachable("ConnectError: the server spoke before it was asked")
+    assert (server.connections, server.heads) == (1, [])
+
+
+@pytest.mark.parametrize(
+    "flood",
+    [
+        b"HTTP/1.1 100 Continue\r\n\r\n" * 1_000,
+        b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n" * 1_000,
+        b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 1_000,
+        b"HTTP/1.1 200 OK\r\na: " + b"x" * 10_000,
+    ],
+    ids=["continue", "hints", "many", "long"],
+)
+async def test_an_endless_head_is_no_answer(flood: bytes) -> None:
+    sent = 0
+
+    async def pour(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        while sent < 64 * MIB:
+            writer.write(flood)
+            await writer.drain()
+            sent += len(flood)
+
+    async with serving(pour) as server, delivering() as deliver, open_client(10, GUARD) as http:
+        assert isinstance(await deliver(server.url), Unreachable)
+        with pytest.raises(TaskError, match="cannot be reached"):
+            await fetched(http, server.url)
+    assert sent < 32 * MIB
+
+
+@pytest.mark.parametrize("reason", ["Créé".encode("latin-1"), "Créé".encode(), b"\xff\xfe", b""])
+async def test_an_answer_counts_by_its_status_whatever_its_reason_phrase(reason: bytes) -> None:
+    answer = b"HTTP/1.1 201 " + reason + b"\r\ncontent-length: 1\r\n\r\n7"
+    async with serving(saying(answer)) as server, delivering() as deliver, open_client(10, GUARD) as http:
+        assert await deliver(server.url) == Delivered(201)
+        assert await fetched(http, server.url) == 7
