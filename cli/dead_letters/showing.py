@@ -2,9 +2,9 @@
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from operator import attrgetter
+from heapq import heappush, heappushpop
 
 import typer
 from rich.console import Console
@@ -32,9 +32,10 @@ async def list_letters(settings: Settings, asked: Asked, limit: int | None, *, a
     topics = settings.topic_names
     async with source_of(settings) as source:
         records = source.scan(filters.topics(topics), filters.since)
-        letters = [letter async for record in records if filters.match(letter := letter_of(record, topics))]
-    letters.sort(key=attrgetter("at", "place"))
-    rows = [_texts(letter) for letter in letters[-(limit or 0) :]]
+        letters = await newest(
+            (letter async for record in records if filters.match(letter := letter_of(record, topics))), limit
+        )
+    rows = [_texts(letter) for letter in letters]
     if as_json:
         for row in rows:
             typer.echo(json.dumps(dict(zip(_COLUMNS, row, strict=True))))
@@ -62,6 +63,17 @@ async def show_letter(settings: Settings, text: str, *, raw: bool) -> None:
         sys.stdout.buffer.flush()
     else:
         typer.echo("\n".join(lines_of(record)))
+
+
+async def newest(letters: AsyncIterator[Letter], limit: int | None) -> list[Letter]:
+    """Return the letters, the newest last; with a `limit`, the newest of them, without ever holding more than those."""
+    heap: list[tuple[datetime, Letter]] = []  # the oldest first, so that it is what goes; no two share their place
+    async for letter in letters:
+        if limit is None or len(heap) < limit:
+            heappush(heap, (letter.at, letter))
+        else:
+            heappushpop(heap, (letter.at, letter))
+    return [letter for _, letter in sorted(heap)]
 
 
 def print_rows(names: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

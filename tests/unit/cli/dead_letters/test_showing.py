@@ -1,10 +1,16 @@
 """What a terminal gets to see."""
 
+import weakref
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from callstream.contract.records import Record, TopicPartition
-from cli.dead_letters.showing import lines_of, plain
+from cli.dead_letters.letters import Letter
+from cli.dead_letters.showing import lines_of, newest, plain
+from tests.unit.cli.dead_letters.letters import NOW, dead_result, seen
 
 
 @given(st.text(st.characters(exclude_categories=())))
@@ -31,4 +37,46 @@ def test_a_record_is_readable_whatever_bytes_are_in_it() -> None:
         "  none: (null)\n"
         "value:\n"
         '{"é": 1,\n\t"x": "\\x1b[31m"}\\xfe'
+    )
+
+
+class Text(str):
+    """A text whose end can be seen."""
+
+    __slots__ = ("__weakref__",)
+
+
+async def test_a_limited_list_holds_no_more_letters_than_it_shows() -> None:
+    alive: set[int] = set()
+    most = 0
+
+    async def letters() -> AsyncIterator[Letter]:
+        nonlocal most
+        for number in range(1_000):
+            text = Text(number)
+            alive.add(number)
+            weakref.finalize(text, alive.discard, number)
+            at = NOW + timedelta(seconds=(number * 617) % 1_000)  # partitions take turns: not in the order of time
+            letter = seen(dead_result(offset=number))._replace(at=at, task_id=text)
+            del text
+            yield letter
+            del letter
+            most = max(most, len(alive))
+
+    shown = await newest(letters(), 5)
+    assert [(letter.at - NOW).total_seconds() for letter in shown] == [995, 996, 997, 998, 999]
+    assert most <= 5 + 1  # and the one that is being looked at
+
+
+@given(st.lists(st.integers(0, 20)), st.integers(1, 10) | st.none())
+async def test_a_list_is_the_newest_letters_in_their_order(ages: list[int], limit: int | None) -> None:
+    async def letters() -> AsyncIterator[Letter]:
+        for letter in every:
+            yield letter
+
+    every = [
+        seen(dead_result(offset=offset))._replace(at=NOW - timedelta(hours=age)) for offset, age in enumerate(ages)
+    ]
+    assert (
+        await newest(letters(), limit) == sorted(every, key=lambda letter: (letter.at, letter.place))[-(limit or 0) :]
     )
