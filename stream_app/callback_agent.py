@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 
 from callstream.contract.dead_letters import Reason
 from callstream.contract.headers import HeaderError, event_headers
-from callstream.contract.messages import CallbackAttempt, CallbackBody, TaskResult
+from callstream.contract.messages import CallbackAttempt, CallbackBody, TaskResult, result_digest
 from callstream.contract.receivers import receiver_of
 from callstream.contract.records import OutgoingRecord, Record
 from callstream.contract.retries import Progress, deadline_of, parked, progress_of
@@ -153,6 +153,7 @@ class CallbackAgent:
             started=began,
             duration_ms=round(took.total_seconds() * 1000),
             next_due=due,
+            result_digest=result_digest(job.record.value or b""),
         )
         log.info(
             "callback.attempted",

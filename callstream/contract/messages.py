@@ -3,6 +3,7 @@
 import json
 import re
 from datetime import datetime
+from hashlib import blake2b
 from typing import Annotated, Generic, TypeVar
 from urllib.parse import urlsplit
 
@@ -136,6 +137,8 @@ class CallbackAttempt(Message):
     """The value of a record in `callback.attempts`: one attempt to deliver, and what comes next.
 
     `number` counts from 1; `status` is None where there was no answer; `next_due` is None where no attempt follows.
+    `result_digest` tells which result was sent, as one task may have several: the `errors` of a request that could not
+    be processed and, after its replay, what it came to. It is None in a replay, and in what an earlier version wrote.
     A replay stands there as well, as number 0 with the outcome `replayed` and the place of its `dead_letter`.
     """
 
@@ -149,3 +152,9 @@ class CallbackAttempt(Message):
     duration_ms: int
     next_due: datetime | None
     dead_letter: str | None = None
+    result_digest: str | None = None
+
+
+def result_digest(value: bytes) -> str:
+    """Return which result this record's value is, whatever topic it stands in: BLAKE2b of 128 bits, in hex."""
+    return blake2b(value, digest_size=16).hexdigest()

@@ -1,7 +1,6 @@
 """Which dead letters a replay is about to replay, and which it leaves."""
 
-from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from operator import attrgetter
 from typing import NamedTuple
@@ -9,81 +8,102 @@ from typing import NamedTuple
 from pydantic import ValidationError
 
 from callstream.contract.dead_letters import opened
-from callstream.contract.messages import CallbackAttempt
+from callstream.contract.messages import CallbackAttempt, result_digest
 from callstream.contract.records import Record
 from callstream.contract.topics import Topics
 from cli.dead_letters.filters import Filters
 from cli.dead_letters.letters import Letter, is_result, letter_of
+from cli.dead_letters.places import Place
 from cli.dead_letters.reading import Source
-from cli.dead_letters.restoring import REPLAYED, Skip, obstacle
+from cli.dead_letters.restoring import REPLAYED, Skip, homes, obstacle
 
 DELIVERED = "delivered"
 _SKEW = timedelta(hours=1)  # clocks of several machines wrote the times
 
 
 class Candidate(NamedTuple):
-    """A letter that was asked for; `result`: it was on its way to a receiver."""
+    """A letter that was asked for; `digest` is that of a result on its way to a receiver, None for a request."""
 
     letter: Letter
-    result: bool
+    digest: str | None
     obstacle: Skip | None
 
 
 class History(NamedTuple):
-    """What became of tasks since: the ids of those delivered, and ids with the places that were replayed."""
+    """What became of tasks since: ids with the digests that were delivered, and ids with the places replayed.
 
-    delivered: set[str]
+    A digest is None where an attempt does not tell which of its task's results was delivered: then it may be any.
+    """
+
+    delivered: set[tuple[str, str | None]]
     replayed: set[tuple[str, str]]
 
 
 class Plan(NamedTuple):
+    """Which letters are replayed, and which are left, and why; the oldest first."""
+
     letters: list[Letter]
-    skipped: Counter[Skip]
+    left: list[tuple[Place, Skip]]
 
 
-async def planned(source: Source, topics: Topics, filters: Filters, now: datetime, limit: int | None) -> Plan:
-    candidates = [
-        candidate
-        async for record in source.scan(filters.topics(topics), filters.since)
-        if filters.match((candidate := _candidate(record, source, topics, now)).letter)
-    ]
-    candidates.sort(key=attrgetter("letter.at", "letter.place"))
-    return selected(candidates, await _history(source, topics, candidates), limit)
+class Planner:
+    """Plans for the install with these `topics` and installed task types."""
+
+    def __init__(self, source: Source, topics: Topics, tasks: Iterable[str]) -> None:
+        self._source = source
+        self._topics = topics
+        self._homes = homes(topics, tasks)
+
+    async def plan(self, filters: Filters, now: datetime, limit: int | None) -> Plan:
+        candidates = [
+            candidate
+            async for record in self._source.scan(filters.topics(self._topics), filters.since)
+            if filters.match((candidate := self._candidate(record, now)).letter)
+        ]
+        candidates.sort(key=attrgetter("letter.at", "letter.place"))
+        return selected(candidates, await self._history(candidates), limit)
+
+    def _candidate(self, record: Record, now: datetime) -> Candidate:
+        dead = opened(record)
+        result = dead is not None and is_result(dead.original, self._topics)
+        digest = result_digest(record.value or b"") if result else None
+        skip = obstacle(dead, self._topics, self._homes, self._source.topics, now)
+        return Candidate(letter_of(record, self._topics), digest, skip)
+
+    async def _history(self, candidates: Collection[Candidate]) -> History:
+        history = History(set(), set())
+        if not candidates:
+            return history
+        keys = {candidate.letter.task_id.encode() for candidate in candidates}
+        since = min(candidate.letter.at for candidate in candidates) - _SKEW
+        async for record in self._source.scan([self._topics.attempts], since):
+            if record.key in keys:
+                remember(history, record)
+        return history
 
 
 def selected(candidates: Collection[Candidate], history: History, limit: int | None) -> Plan:
     """Return the first letters, `limit` at most, that a replay can help, and why those before the last were left."""
-    plan = Plan([], Counter())
+    plan = Plan([], [])
     for candidate in candidates:
         if len(plan.letters) == limit:
             break
         if (skip := _skip(candidate, history)) is not None:
-            plan.skipped[skip] += 1
+            plan.left.append((candidate.letter.place, skip))
         else:
             plan.letters.append(candidate.letter)
     return plan
 
 
 def _skip(candidate: Candidate, history: History) -> Skip | None:
-    task_id = candidate.letter.task_id
+    task_id, digest = candidate.letter.task_id, candidate.digest
     # A request that failed was told to its receiver, too: of a request, a delivery does not say that it was processed.
-    if candidate.result and task_id in history.delivered:
+    # And of its result not that this one arrived: what was delivered may have been the failure of the try before.
+    if digest is not None and not history.delivered.isdisjoint({(task_id, digest), (task_id, None)}):
         return Skip.DELIVERED
     if (task_id, str(candidate.letter.place)) in history.replayed:
         return Skip.REPLAYED
     return candidate.obstacle
-
-
-async def _history(source: Source, topics: Topics, candidates: Collection[Candidate]) -> History:
-    history = History(set(), set())
-    if not candidates:
-        return history
-    keys = {candidate.letter.task_id.encode() for candidate in candidates}
-    since = min(candidate.letter.at for candidate in candidates) - _SKEW
-    async for record in source.scan([topics.attempts], since):
-        if record.key in keys:
-            remember(history, record)
-    return history
 
 
 def remember(history: History, record: Record) -> None:
@@ -92,12 +112,6 @@ def remember(history: History, record: Record) -> None:
     except ValidationError:
         return
     if attempt.outcome == DELIVERED:
-        history.delivered.add(attempt.task_id)
+        history.delivered.add((attempt.task_id, attempt.result_digest))
     elif attempt.outcome == REPLAYED and attempt.dead_letter is not None:
         history.replayed.add((attempt.task_id, attempt.dead_letter))
-
-
-def _candidate(record: Record, source: Source, topics: Topics, now: datetime) -> Candidate:
-    dead = opened(record)
-    result = dead is not None and is_result(dead.original, topics)
-    return Candidate(letter_of(record, topics), result, obstacle(dead, topics, source.topics, now))

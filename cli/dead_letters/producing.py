@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
 
 from callstream.contract.records import OutgoingRecord
 from callstream.runtime.kafka import client_options
@@ -35,7 +35,7 @@ class KafkaProducer:
         try:
             async with asyncio.timeout(self._patience):  # an idempotent producer would try for ever
                 await self._producer.send_and_wait(record.topic, record.value, record.key, headers=headers)
-        except MessageSizeTooLargeError as error:
+        except (MessageSizeTooLargeError, RecordListTooLargeError) as error:
             raise TooLargeError(str(error)) from error
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import signal
 from collections import Counter
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol
@@ -16,11 +16,12 @@ from callstream.contract.dead_letters import opened
 from callstream.contract.records import OutgoingRecord, Record
 from callstream.contract.topics import Topics
 from callstream.runtime.settings import Settings
+from callstream.tasks import load_tasks
 from cli.dead_letters.filters import Asked, Filters
 from cli.dead_letters.letters import Letter
 from cli.dead_letters.pace import Pace
 from cli.dead_letters.places import Place
-from cli.dead_letters.planning import Plan, planned
+from cli.dead_letters.planning import Plan, Planner
 from cli.dead_letters.producing import TooLargeError, producer_of
 from cli.dead_letters.reading import Source, source_of
 from cli.dead_letters.restoring import Skip, note, restored
@@ -28,6 +29,9 @@ from cli.dead_letters.showing import print_rows
 from cli.errors import CommandError
 
 _ALWAYS_TOLD = (Skip.DELIVERED, Skip.REPLAYED)
+# What a replay refuses, and an operator may have to see to, beside what needs none any more.
+_NAMED = (Skip.EMPTY, Skip.FOREIGN, Skip.UNREAD, Skip.HOMELESS, Skip.TOO_LARGE)
+_MOST_NAMED = 20  # of a kind; the count tells how many more there are
 _INTERRUPTED = 130  # as a shell has it
 
 
@@ -37,6 +41,13 @@ class Tally:
 
     replayed: int = 0
     skipped: Counter[Skip] = field(default_factory=Counter)
+
+    def leave(self, left: Iterable[tuple[Place, Skip]]) -> None:
+        """Count letters that are not replayed, and why; the first of each kind that is refused are named."""
+        for place, skip in left:
+            self.skipped[skip] += 1
+            if skip in _NAMED and self.skipped[skip] <= _MOST_NAMED:
+                typer.echo(f"{place} is not replayed: {skip}", err=True)
 
     def __str__(self) -> str:
         told = [skip for skip in Skip if self.skipped[skip] or skip in _ALWAYS_TOLD]
@@ -49,6 +60,7 @@ def replay(settings: Settings, asked: Asked, limit: int | None, rate: int, *, ev
 
     Raises:
         CommandError: an option cannot be understood, the broker fails, or we are stopped.
+        RegistryError: the installed task types do not fit together.
     """
     filters = Filters.read(asked, datetime.now(UTC))
     if not filters.given and not everything:
@@ -76,22 +88,26 @@ async def dry_run(settings: Settings, asked: Asked, limit: int | None) -> None:
 
     Raises:
         CommandError: an option cannot be understood, or the broker fails.
+        RegistryError: the installed task types do not fit together.
     """
     now = datetime.now(UTC)
     filters = Filters.read(asked, now)
+    tally = Tally()
     async with source_of(settings) as source:
-        plan = await planned(source, settings.topic_names, filters, now, limit)
+        plan = await Planner(source, settings.topic_names, load_tasks()).plan(filters, now, limit)
+    tally.leave(plan.left)
+    tally.replayed = len(plan.letters)
     counts = Counter((letter.reason, letter.receiver) for letter in plan.letters)
     print_rows(("count", "reason", "receiver"), [(str(count), *what) for what, count in counts.most_common()])
-    typer.echo(f"nothing was done; without --dry-run: {Tally(len(plan.letters), plan.skipped)}")
+    typer.echo(f"nothing was done; without --dry-run: {tally}")
 
 
 async def _replay(settings: Settings, filters: Filters, limit: int | None, pace: Pace, tally: Tally) -> None:
     topics = settings.topic_names
     console = Console(stderr=True)
     async with source_of(settings) as source, producer_of(settings) as producer:
-        plan = await planned(source, topics, filters, datetime.now(UTC), limit)
-        tally.skipped.update(plan.skipped)
+        plan = await Planner(source, topics, load_tasks()).plan(filters, datetime.now(UTC), limit)
+        tally.leave(plan.left)
         replayer = Replayer(producer, topics, tally)
         with Progress(console=console, disable=not console.is_terminal) as progress:
             bar = progress.add_task("replaying", total=len(plan.letters))
@@ -132,7 +148,7 @@ class Replayer:
         try:
             await self._producer.produce(restored(dead, self._topics))
         except TooLargeError:
-            self._tally.skipped[Skip.TOO_LARGE] += 1
+            self._tally.leave([(letter.place, Skip.TOO_LARGE)])
             return
         await self._producer.produce(note(letter, self._topics, datetime.now(UTC)))
         self._tally.replayed += 1

@@ -1,5 +1,6 @@
 """What a replay produces: the original record as if nothing had happened to it, and the note that it did so."""
 
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from enum import StrEnum
 
@@ -13,6 +14,7 @@ from callstream.contract.topics import Topics
 from cli.dead_letters.letters import Letter, is_result
 
 REPLAYED = "replayed"
+_DETAIL_LIMIT = 1_000  # characters
 
 
 class Skip(StrEnum):
@@ -23,18 +25,31 @@ class Skip(StrEnum):
     EXPIRED = "past its callback_deadline"
     EMPTY = "without a value"
     FOREIGN = "not written by Callstream"
-    HOMELESS = "its topic is missing"
+    UNREAD = "of a topic that no task type installed here reads"
+    HOMELESS = "of a topic that is missing"
     TOO_LARGE = "too large for its topic"
     GONE = "gone meanwhile"
 
 
-def obstacle(dead: DeadLetter | None, topics: Topics, there: dict[str, list[int]], now: datetime) -> Skip | None:
+def homes(topics: Topics, tasks: Iterable[str]) -> frozenset[str]:
+    """Return the topics that a replay may write to: those that an install with these task types reads.
+
+    Where a dead letter came from is told by its headers, which whoever may write to its topic can choose.
+    """
+    return frozenset({topics.results, *map(topics.requests, tasks)})
+
+
+def obstacle(
+    dead: DeadLetter | None, topics: Topics, homes: Collection[str], there: Collection[str], now: datetime
+) -> Skip | None:
     """Return what stands in the way of a replay for good; `there` are the topics of the cluster."""
     if dead is None:
         return Skip.FOREIGN
     if dead.original.value is None:  # it was, or it was too large even for the topic of dead letters
         return Skip.EMPTY
-    if _destination(dead, topics) not in there:
+    if (home := _destination(dead, topics)) not in homes:
+        return Skip.UNREAD
+    if home not in there:
         return Skip.HOMELESS
     try:
         deadline = deadline_of(dead.original.headers)
@@ -62,7 +77,7 @@ def note(letter: Letter, topics: Topics, now: datetime) -> OutgoingRecord:
         receiver=letter.receiver,
         outcome=REPLAYED,
         status=None,
-        detail=f"{letter.reason}: {letter.error}",
+        detail=f"{letter.reason}: {letter.error}"[:_DETAIL_LIMIT],
         started=now,
         duration_ms=0,
         next_due=None,

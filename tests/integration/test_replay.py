@@ -11,8 +11,9 @@ import pytest
 from callstream.contract.ids import derived_task_id
 from callstream.contract.records import Record, TopicPartition
 from callstream.contract.retries import DEADLINE_HEADER
+from callstream.contract.topics import Topics
 from tests.support.dead_letters import JUNK, NOW, Install, dead_request, dead_result, delivered, installed
-from tests.support.kafka import Kafka, OwnKafka
+from tests.support.kafka import Kafka, OwnKafka, create_topics
 from tests.support.waiting import eventually
 
 
@@ -64,14 +65,49 @@ async def test_what_was_delivered_meanwhile_has_expired_or_lost_its_value_is_lef
     empty = dead_result(topics, "empty")._replace(value=None)
     await install.produce(dead_result(topics, "a"), dead_result(topics, "late", headers=past), empty)
     await install.produce(dead_result(topics, "b"), delivered(topics, "a"))
-    assert await install("replay", "--topic", "callbacks") == (
+    exit_code, output = await install("replay", "--topic", "callbacks")
+    named, summary = output.splitlines()
+    assert named.endswith(" is not replayed: without a value")
+    assert (exit_code, summary) == (
         0,
         (
             "replayed 1, skipped as delivered meanwhile 1, skipped as replayed before 0, "
-            "skipped as past its callback_deadline 1, skipped as without a value 1\n"
+            "skipped as past its callback_deadline 1, skipped as without a value 1"
         ),
     )
     assert await install.results() == {b"b": 1}
+
+
+async def test_a_result_is_replayed_though_the_errors_of_its_task_were_delivered(install: Install) -> None:
+    topics = install.topics
+    real, sent = dead_result(topics, "a"), dead_result(topics, "b")
+    await install.produce(real, sent)
+    await install.produce(delivered(topics, "a", b"its errors"), delivered(topics, "b", sent.value))
+    exit_code, output = await install("replay", "--all")
+    assert (exit_code, output) == (0, "replayed 1, skipped as delivered meanwhile 1, skipped as replayed before 0\n")
+    (result,) = await install.content(topics.results)
+    assert (result.key, result.value) == (b"a", real.value)
+
+
+async def test_what_cannot_be_replayed_is_named_and_the_others_are_replayed(install: Install) -> None:
+    topics = install.topics
+    elsewhere = Topics(f"{topics.prefix}other.")
+    homes = [elsewhere.requests("calculation"), topics.requests("removed")]
+    await create_topics(install.bootstrap, *homes)
+    huge = dead_result(topics, "a", results=["x" * (5 * 2**20)])
+    await install.produce(*(dead_request(topics, origin=home) for home in homes), huge, dead_result(topics, "a"))
+    exit_code, output = await install("replay", "--all")
+    *refused, summary = output.splitlines()
+    unread, large = "of a topic that no task type installed here reads", "too large for its topic"
+    assert sorted(line.partition(" is not replayed: ")[2] for line in refused) == [unread, unread, large]
+    assert (exit_code, summary) == (
+        0,
+        (
+            "replayed 1, skipped as delivered meanwhile 0, skipped as replayed before 0, "
+            f"skipped as {unread} 2, skipped as {large} 1"
+        ),
+    )
+    assert await install.results() == {b"a": 1}
 
 
 async def test_a_task_that_died_again_can_be_replayed_again_unless_it_was_delivered(install: Install) -> None:

@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
 from aiokafka.structs import TopicPartition as Partition
 
 from callstream.contract.dead_letters import Reason, dead_letter
-from callstream.contract.messages import CallbackAttempt
+from callstream.contract.messages import CallbackAttempt, result_digest
 from callstream.contract.records import Headers, OutgoingRecord, Record, TopicPartition
 from callstream.contract.retries import Progress, parked
 from callstream.contract.topics import Topics
@@ -43,7 +43,8 @@ class Install:
         return [json.loads(line) for line in output.splitlines()]
 
     async def produce(self, *records: OutgoingRecord, at: datetime | None = None) -> None:
-        async with AIOKafkaProducer(bootstrap_servers=self.bootstrap, acks="all") as producer:
+        most = 8 * 2**20  # bytes: as large as a dead letter may be
+        async with AIOKafkaProducer(bootstrap_servers=self.bootstrap, acks="all", max_request_size=most) as producer:
             for record in records:
                 await producer.send_and_wait(
                     record.topic,
@@ -91,9 +92,11 @@ def dead_result(  # noqa: PLR0913 - what the filters tell apart
     task: str = "data",
     reason: Reason = Reason.EXHAUSTED,
     headers: Headers = (),
+    results: list[object] | None = None,
 ) -> OutgoingRecord:
     """Return a result that has gone through a tier and is a dead letter."""
-    value = json.dumps({"task_id": task_id, "task": task, "callback_url": f"{receiver}/in", "results": []}).encode()
+    fields = {"task_id": task_id, "task": task, "callback_url": f"{receiver}/in", "results": results or []}
+    value = json.dumps(fields).encode()
     tier = topics.retry(timedelta(hours=10))
     place = TopicPartition(topics.results, 1)
     fresh = Record(place, 5, task_id.encode(), value, (("ce_id", task_id.encode()), *headers), 0.0)
@@ -102,12 +105,16 @@ def dead_result(  # noqa: PLR0913 - what the filters tell apart
     return dead_letter(last, topics.callback_dead_letters, reason, "the receiver answered 500")
 
 
-def dead_request(topics: Topics, value: bytes = JUNK, offset: int = 42, headers: Headers = ()) -> OutgoingRecord:
-    original = Record(TopicPartition(topics.requests("calculation"), 2), offset, b"key", value, headers, 0.0)
+def dead_request(
+    topics: Topics, value: bytes = JUNK, offset: int = 42, headers: Headers = (), *, origin: str | None = None
+) -> OutgoingRecord:
+    place = TopicPartition(origin or topics.requests("calculation"), 2)
+    original = Record(place, offset, b"key", value, headers, 0.0)
     return dead_letter(original, topics.task_dead_letters, Reason.UNREADABLE, "it is\tno \x1b[31mJSON")
 
 
-def delivered(topics: Topics, task_id: str) -> OutgoingRecord:
+def delivered(topics: Topics, task_id: str, value: bytes | None = None) -> OutgoingRecord:
+    """Return the attempt that delivered the result `value`; without one it is as an earlier version wrote it."""
     attempt = CallbackAttempt(
         task_id=task_id,
         number=1,
@@ -118,5 +125,8 @@ def delivered(topics: Topics, task_id: str) -> OutgoingRecord:
         started=NOW,
         duration_ms=3,
         next_due=None,
+        result_digest=None if value is None else result_digest(value),
     )
-    return OutgoingRecord(topics.attempts, task_id.encode(), attempt.model_dump_json().encode(), ())
+    earlier = {"dead_letter", "result_digest"} if value is None else set()
+    value = attempt.model_dump_json(exclude=earlier).encode()
+    return OutgoingRecord(topics.attempts, task_id.encode(), value, ())

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from cli.reach import answers_within
 from tests.support.docker import docker_answers
@@ -63,6 +64,18 @@ class OwnKafka:
 
     def log_tail(self) -> str:
         return self._service.log_tail()
+
+
+async def create_topics(bootstrap: str, *names: str, **config: str) -> None:
+    """Create topics as somebody else might have; `config` has `_` where Kafka has `.`."""
+    settings = {name.replace("_", "."): value for name, value in config.items()}
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        answer = await admin.create_topics([NewTopic(name, 1, 1, topic_configs=settings) for name in names])
+    finally:
+        await admin.close()
+    assert [error for _, error, _ in answer.topic_errors] == [0] * len(names), answer
 
 
 @asynccontextmanager

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from callstream.contract.messages import TaskResult, Times
+from callstream.contract.messages import TaskResult, Times, result_digest
 from callstream.contract.records import OutgoingRecord, Record
 from callstream.contract.retries import Progress, parked
 from callstream.runtime.settings import Settings
@@ -124,6 +124,7 @@ async def test_a_delivered_result_leaves_nothing_but_its_attempt(bench: Callable
         "duration_ms": attempt["duration_ms"],
         "next_due": None,
         "dead_letter": None,
+        "result_digest": result_digest(finished().value or b""),
     }
 
 

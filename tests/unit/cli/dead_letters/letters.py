@@ -9,7 +9,8 @@ from callstream.contract.topics import Topics
 from cli.dead_letters.letters import Letter, letter_of
 
 TOPICS = Topics("blue.")
-THERE = {name: [0] for name in (TOPICS.results, TOPICS.requests("data"), TOPICS.attempts, *TOPICS.dead_letters)}
+_OTHERS = ("red.data.requests", "data.requests", "callback.retry.5s", TOPICS.requests("removed"))
+THERE = {TOPICS.results, TOPICS.requests("data"), TOPICS.attempts, *TOPICS.dead_letters, *_OTHERS}
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 ORIGIN = TopicPartition(TOPICS.requests("data"), 2)
 

@@ -1,12 +1,14 @@
 """Which dead letters a replay replays, and which it leaves."""
 
+from collections import Counter
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callstream.contract.messages import CallbackAttempt
+from callstream.contract.messages import CallbackAttempt, result_digest
 from callstream.contract.records import Record, TopicPartition
-from cli.dead_letters.planning import Candidate, History, remember, selected
+from cli.dead_letters.planning import Candidate, History, Plan, remember, selected
 from cli.dead_letters.replaying import Tally
 from cli.dead_letters.restoring import Skip
 from stream_app.outcome import Delivered, Refused, name
@@ -16,31 +18,43 @@ _PLACES = st.integers(0, 20)
 
 
 def candidate(offset: int, *, task_id: str = "a", obstacle: Skip | None = None) -> Candidate:
-    return Candidate(seen(dead_result(result(task_id), offset=offset)), result=True, obstacle=obstacle)
+    letter = dead_result(result(task_id), offset=offset)
+    return Candidate(seen(letter), result_digest(letter.value or b""), obstacle)
 
 
 def place(offset: int, task_id: str = "a") -> tuple[str, str]:
     return task_id, f"{TOPICS.callback_dead_letters}/0@{offset}"
 
 
+def any_of(task_id: str) -> tuple[str, None]:
+    """What an earlier version noted of a delivery."""
+    return task_id, None
+
+
+def counted(plan: Plan) -> Counter[Skip]:
+    return Counter(skip for _, skip in plan.left)
+
+
 @given(st.lists(_PLACES, unique=True), st.sets(_PLACES), st.sets(_PLACES), st.integers(1, 30) | st.none())
 def test_every_letter_up_to_the_last_is_replayed_or_counted(
     offsets: list[int], delivered: set[int], replayed: set[int], limit: int | None
 ) -> None:
-    history = History(set(map(str, delivered)), {place(offset, str(offset)) for offset in replayed})
+    history = History(
+        {any_of(str(offset)) for offset in delivered}, {place(offset, str(offset)) for offset in replayed}
+    )
     plan = selected([candidate(offset, task_id=str(offset)) for offset in offsets], history, limit)
     chosen = [letter.place.offset for letter in plan.letters]
     open_ones = [offset for offset in offsets if offset not in delivered | replayed]
     assert chosen == open_ones[:limit]
     seen_ones = offsets if len(chosen) != limit else offsets[: offsets.index(chosen[-1]) + 1]
-    assert len(chosen) + plan.skipped.total() == len(seen_ones)
-    assert plan.skipped[Skip.DELIVERED] == len(delivered.intersection(seen_ones))
+    assert len(chosen) + len(plan.left) == len(seen_ones)
+    assert counted(plan)[Skip.DELIVERED] == len(delivered.intersection(seen_ones))
 
 
 def test_a_place_that_was_replayed_is_left_and_a_later_one_of_the_same_task_is_not() -> None:
     plan = selected([candidate(1), candidate(2)], History(set(), {place(1)}), None)
     assert [letter.place.offset for letter in plan.letters] == [2]
-    assert plan.skipped == {Skip.REPLAYED: 1}
+    assert counted(plan) == {Skip.REPLAYED: 1}
 
 
 def test_a_replay_of_another_task_at_the_same_place_does_not_count() -> None:
@@ -49,17 +63,29 @@ def test_a_replay_of_another_task_at_the_same_place_does_not_count() -> None:
 
 
 def test_a_request_whose_failure_was_told_to_its_receiver_is_replayed_all_the_same() -> None:
-    request = Candidate(seen(dead_request(headers=(("ce_id", b"a"),))), result=False, obstacle=None)
-    plan = selected([request, candidate(2)], History({"a"}, set()), None)
+    request = Candidate(seen(dead_request(headers=(("ce_id", b"a"),))), digest=None, obstacle=None)
+    plan = selected([request, candidate(2)], History({any_of("a")}, set()), None)
     assert plan.letters == [request.letter]
-    assert plan.skipped == {Skip.DELIVERED: 1}
+    assert counted(plan) == {Skip.DELIVERED: 1}
+
+
+def test_a_result_is_replayed_where_another_of_its_task_was_delivered() -> None:
+    real = candidate(1)
+    plan = selected([real], History({("a", result_digest(b"its errors"))}, set()), None)
+    assert plan.letters == [real.letter]
+    plan = selected([real], History({("a", result_digest(b"its errors")), ("a", real.digest)}, set()), None)
+    assert counted(plan) == {Skip.DELIVERED: 1}
+
+
+def test_a_delivery_that_does_not_tell_which_result_it_was_counts_for_any() -> None:
+    assert counted(selected([candidate(1)], History({any_of("a")}, set()), None)) == {Skip.DELIVERED: 1}
 
 
 @pytest.mark.parametrize("skip", [Skip.EXPIRED, Skip.EMPTY])
 def test_what_cannot_be_helped_is_counted_by_why(skip: Skip) -> None:
     plan = selected([candidate(1, obstacle=skip)], History(set(), set()), None)
-    assert (plan.letters, plan.skipped) == ([], {skip: 1})
-    assert str(Tally(0, plan.skipped)).endswith(
+    assert plan == Plan([], [(candidate(1).letter.place, skip)])
+    assert str(Tally(0, counted(plan))).endswith(
         f"delivered meanwhile 0, skipped as replayed before 0, skipped as {skip} 1"
     )
 
@@ -77,8 +103,10 @@ def test_only_what_the_dispatcher_calls_delivered_counts() -> None:
             started=NOW,
             duration_ms=1,
             next_due=None,
+            result_digest="00ff",
         )
-        value = attempt.model_dump_json(exclude={"dead_letter"}).encode()  # as an earlier version wrote it
-        remember(history, Record(TopicPartition(TOPICS.attempts, 0), 1, b"", value, (), 0.0))
+        earlier = attempt.model_dump_json(exclude={"dead_letter", "result_digest"})  # as earlier versions wrote it
+        for value in (attempt.model_dump_json(), earlier):
+            remember(history, Record(TopicPartition(TOPICS.attempts, 0), 1, b"", value.encode(), (), 0.0))
     remember(history, Record(TopicPartition(TOPICS.attempts, 0), 1, b"", b"not ours", (), 0.0))
-    assert history == History({"a"}, set())
+    assert history == History({("a", "00ff"), any_of("a")}, set())

@@ -44,7 +44,9 @@ async def test_a_replay_that_was_not_stored_is_not_noted(broker: Broker, error: 
     assert (broker.taken, tally) == ([], Tally())
 
 
-async def test_one_that_is_too_large_for_its_topic_does_not_stop_the_others(broker: Broker) -> None:
+async def test_one_that_is_too_large_for_its_topic_is_named_and_does_not_stop_the_others(
+    broker: Broker, capsys: pytest.CaptureFixture[str]
+) -> None:
     broker.failures.append(TooLargeError())
     tally = Tally()
     replayer = Replayer(broker, TOPICS, tally)
@@ -52,6 +54,16 @@ async def test_one_that_is_too_large_for_its_topic_does_not_stop_the_others(brok
     await replayer.replay(seen(LETTER), LETTER)
     assert len(broker.taken) == 2
     assert (tally.replayed, tally.skipped) == (1, {Skip.TOO_LARGE: 1})
+    assert capsys.readouterr().err == f"{seen(LETTER).place} is not replayed: too large for its topic\n"
+
+
+def test_what_is_refused_is_named_up_to_a_number_of_each_kind(capsys: pytest.CaptureFixture[str]) -> None:
+    tally = Tally()
+    place = seen(LETTER).place
+    tally.leave([(place, skip) for skip in (Skip.UNREAD, Skip.DELIVERED, Skip.EMPTY) for _ in range(100)])
+    assert tally.skipped == {Skip.UNREAD: 100, Skip.DELIVERED: 100, Skip.EMPTY: 100}
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [f"{place} is not replayed: {skip}" for skip in (Skip.UNREAD, Skip.EMPTY) for _ in range(20)]
 
 
 async def test_a_stop_does_not_come_between_a_replay_and_its_note() -> None:

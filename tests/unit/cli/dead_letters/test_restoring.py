@@ -1,5 +1,6 @@
 """What a replay produces."""
 
+import json
 from datetime import timedelta
 
 import pytest
@@ -12,9 +13,10 @@ from callstream.contract.messages import CallbackAttempt
 from callstream.contract.records import Headers, OutgoingRecord, Record, TopicPartition
 from callstream.contract.retries import DEADLINE_HEADER, Progress, parked
 from cli.dead_letters.planning import History, remember
-from cli.dead_letters.restoring import Skip, note, obstacle, restored
+from cli.dead_letters.restoring import Skip, homes, note, obstacle, restored
 from tests.unit.cli.dead_letters.letters import NOW, ORIGIN, THERE, TOPICS, dead_request, dead_result, result, seen
 
+HOMES = homes(TOPICS, ["data", "installed"])
 _BYTES = st.binary() | st.none()
 _ANY_HEADERS = st.lists(st.tuples(st.sampled_from(["ce_id", "x", "traceparent", "dead_letter_reason"]), _BYTES))
 
@@ -74,7 +76,13 @@ def test_a_result_that_could_not_be_read_goes_where_results_go(origin: str) -> N
         (dead_result(), None),
         (dead_request(), None),
         (dead_request(None), Skip.EMPTY),
-        (dead_request(origin=TopicPartition("blue.removed.requests", 0)), Skip.HOMELESS),
+        (dead_request(origin=TopicPartition("blue.installed.requests", 0)), Skip.HOMELESS),
+        (dead_request(origin=TopicPartition("blue.removed.requests", 0)), Skip.UNREAD),
+        (dead_request(origin=TopicPartition("red.data.requests", 0)), Skip.UNREAD),
+        (dead_request(origin=TopicPartition("data.requests", 0)), Skip.UNREAD),
+        (dead_request(origin=TopicPartition("callback.retry.5s", 0)), Skip.UNREAD),
+        (dead_request(origin=TopicPartition(TOPICS.attempts, 0)), Skip.UNREAD),
+        (dead_request(origin=TopicPartition(TOPICS.task_dead_letters, 0)), Skip.UNREAD),
         (dead_result(headers=((DEADLINE_HEADER, b"2026-01-31T11:59:59+00:00"),)), Skip.EXPIRED),
         (dead_result(headers=((DEADLINE_HEADER, b"2026-01-31T12:00:01+00:00"),)), None),
         (dead_request(headers=((DEADLINE_HEADER, b"2026-01-31T11:59:59+00:00"),)), Skip.EXPIRED),
@@ -83,7 +91,7 @@ def test_a_result_that_could_not_be_read_goes_where_results_go(origin: str) -> N
     ],
 )
 def test_what_a_replay_could_not_help_is_left(letter: Record, expected: Skip | None) -> None:
-    assert obstacle(opened(letter), TOPICS, THERE, NOW) == expected
+    assert obstacle(opened(letter), TOPICS, HOMES, THERE, NOW) == expected
 
 
 @pytest.mark.parametrize("letter", [dead_result(), dead_request(), dead_request(result("b"))])
@@ -94,3 +102,16 @@ def test_the_note_of_a_replay_is_read_by_the_next(letter: Record) -> None:
     history = History(set(), set())
     remember(history, Record(TopicPartition(written.topic, 0), 1, written.key, written.value, written.headers, 0.0))
     assert history == History(set(), {(seen(letter).task_id, str(seen(letter).place))})
+
+
+def test_the_note_of_a_replay_fits_whatever_texts_the_letter_has() -> None:
+    huge = json.dumps(
+        {"task_id": "t" * 2**20, "task": "x" * 2**20, "callback_url": f"http://{'a.' * 2**19}b/"}
+    ).encode()
+    record = Record(TopicPartition(TOPICS.results, 1), 42, b"k", huge, (("ce_id", b"a"),), 0.0)
+    dead = dead_letter(record, TOPICS.callback_dead_letters, Reason.EXHAUSTED, "é" * 2**20)
+    headers = tuple((name, b"e" * 2**20 if name == "dead_letter_error" else value) for name, value in dead.headers)
+    letter = seen(Record(TopicPartition(dead.topic, 0), 1, dead.key, dead.value, headers, 0.0))
+    assert sum(len(part.encode()) for part in letter[2:]) < 16_384
+    written = note(letter, TOPICS, NOW)
+    assert len(written.value or b"") + len(written.key or b"") < 16_384
