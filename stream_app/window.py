@@ -34,8 +34,8 @@ class Window:
     def full(self) -> bool:
         return len(self._slots) >= self._span
 
-    def begin(self, offset: int) -> Slot:
-        """Take the next record in.
+    def begin(self, offset: int, following: int | None = None) -> Slot:
+        """Take the next record in; `following` is the offset behind it, where that is not the next one.
 
         Raises:
             ValueError: the offset does not follow those before it.
@@ -44,7 +44,7 @@ class Window:
             raise ValueError(f"offset {offset} was begun before; the next is {self._next} or later")
         slot = Slot(offset)
         self._slots.append(slot)
-        self._next = offset + 1
+        self._next = offset + 1 if following is None else following
         return slot
 
     def finish(self, slot: Slot) -> None:

@@ -4,9 +4,11 @@ Pure asyncio. Whoever reads records admits them here, commits `positions()`, and
 """
 
 import asyncio
+import math
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Protocol
 
@@ -27,14 +29,14 @@ class Flow(Protocol):
 class _Partition:
     """A partition's window, the records read that found no room in it, and the work under way."""
 
-    __slots__ = ("alarm", "alone", "last", "name", "running", "waiting", "window")
+    __slots__ = ("alarm", "alone", "name", "next", "running", "waiting", "window")
 
     def __init__(self, name: TopicPartition, span: int) -> None:
         self.name = name
         self.window = Window(span)
         self.waiting: deque[Record] = deque()
         self.running: dict[asyncio.Task[None], float] = {}  # since when, the oldest first
-        self.last = -1
+        self.next = 0  # what is before was admitted
         self.alone = False  # what was begun last wants nothing beside it
         self.alarm: asyncio.TimerHandle | None = None  # rings when the first of the waiting is to be begun
 
@@ -73,6 +75,8 @@ class Workload:
         self._alone = alone
         self._clock = clock
         self._partitions: dict[TopicPartition, _Partition] = {}
+        self._cut: list[_Partition] = []  # what was read of logs that were cut off or made anew
+        self._since: dict[asyncio.Task[None], float] = {}  # where it differs from when it was begun
         self._queue: deque[_Partition] = deque()  # those with waiting records, served in turn
         self._running = 0
         self._open = True
@@ -85,20 +89,33 @@ class Workload:
     @property
     def oldest(self) -> float:
         """For how many seconds the oldest record has been under way; 0 if none is."""
-        begun = [next(iter(partition.running.values())) for partition in self._partitions.values() if partition.running]
-        return time.monotonic() - min(begun) if begun else 0.0
+        begun = [self._since.get(task, since) for each in self._all() for task, since in each.running.items()]
+        return max(0.0, time.monotonic() - min(begun)) if begun else 0.0
+
+    @contextmanager
+    def standing_by(self) -> Iterator[None]:
+        """Count no age for the record of the calling task, which waits for something else; then count it anew."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._since[task] = math.inf
+        try:
+            yield
+        finally:
+            self._since[task] = time.monotonic()
 
     def admit(self, record: Record) -> None:
         """Begin a record, or keep it until there is room; one that was admitted before is left alone.
 
         A reader that seeks back may bring records a second time while their first reading is under way.
         """
-        partition = self._partitions.get(record.partition)
-        if partition is None:
-            partition = self._partitions[record.partition] = _Partition(record.partition, self._span)
-        if record.offset <= partition.last:
+        anew = record.gap is not None and record.gap.anew
+        partition = self._cut_off(record.partition) if anew else self._partition(record.partition)
+        if record.offset < partition.next:
             return
-        partition.last = record.offset
+        partition.next = record.following
+        if anew:  # at once, for what waits may be forgotten
+            self._begin(partition, record)
+            return
         if partition.waiting or not self._room(partition) or self._wake(record) > self._clock():
             partition.waiting.append(record)
             if len(partition.waiting) == 1:
@@ -106,6 +123,14 @@ class Workload:
                 self._queue_up(partition)
         else:
             self._begin(partition, record)
+
+    def forget_waiting(self) -> None:
+        """Forget what is not begun; whoever reads admits it again."""
+        for partition in self._partitions.values():
+            if partition.waiting:
+                partition.next = partition.waiting[0].offset
+                partition.waiting.clear()
+                self._dequeue(partition)
 
     def positions(self) -> dict[TopicPartition, int]:
         """Return the offset to commit of every partition that has one."""
@@ -118,17 +143,14 @@ class Workload:
             partition = self._partitions.pop(name, None)
             if partition is None:
                 continue
-            if partition in self._queue:
-                self._queue.remove(partition)
-            if partition.alarm is not None:
-                partition.alarm.cancel()
+            self._dequeue(partition)
             for task in tuple(partition.running):
                 task.cancel()
 
     async def drain(self, seconds: float) -> bool:
         """Begin nothing more and wait for the work under way; return whether all of it ended in time."""
         self._open = False
-        tasks = {task for partition in self._partitions.values() for task in partition.running}
+        tasks = {task for partition in self._all() for task in partition.running}
         if not tasks:
             return True
         _, pending = await asyncio.wait(tasks, timeout=seconds)
@@ -139,12 +161,36 @@ class Workload:
         self._open = True
         self._begin_waiting()
 
+    def _all(self) -> Iterator[_Partition]:
+        self._cut = [partition for partition in self._cut if partition.running or partition.waiting]
+        yield from (*self._cut, *self._partitions.values())
+
+    def _partition(self, name: TopicPartition) -> _Partition:
+        if name not in self._partitions:
+            self._partitions[name] = _Partition(name, self._span)
+        return self._partitions[name]
+
+    def _cut_off(self, name: TopicPartition) -> _Partition:
+        """Begin a partition again. What was read of it is done all the same, for its log may have it no more."""
+        if (before := self._partitions.pop(name, None)) is not None:
+            self._cut.append(before)
+        return self._partition(name)
+
+    def _waits(self, name: TopicPartition) -> bool:
+        return name in self._partitions and bool(self._partitions[name].waiting)
+
+    def _dequeue(self, partition: _Partition) -> None:
+        if partition in self._queue:
+            self._queue.remove(partition)
+        if partition.alarm is not None:
+            partition.alarm.cancel()
+
     def _room(self, partition: _Partition) -> bool:
         return self._open and self._running < self._in_flight and not partition.full
 
     def _begin(self, partition: _Partition, record: Record) -> None:
         partition.alone = self._alone(record)
-        slot = partition.window.begin(record.offset)
+        slot = partition.window.begin(record.offset, record.following)
         task = asyncio.ensure_future(self._process(record))
         partition.running[task] = time.monotonic()
         self._running += 1
@@ -153,7 +199,8 @@ class Workload:
     def _ended(self, partition: _Partition, slot: Slot, task: asyncio.Task[None]) -> None:
         del partition.running[task]
         self._running -= 1
-        if self._partitions.get(partition.name) is partition:  # or else it was revoked meanwhile
+        self._since.pop(task, None)
+        if self._partitions.get(partition.name) is partition or partition in self._cut:  # or else it was revoked
             error = asyncio.CancelledError() if task.cancelled() else task.exception()
             if error is None:
                 partition.window.finish(slot)
@@ -189,6 +236,6 @@ class Workload:
             self._begin(partition, partition.waiting.popleft())
             if partition.waiting:
                 self._queue_up(partition)
-            else:
+            elif not self._waits(partition.name):
                 self._flow.release(partition.name)
         self._queue.extend(full)

@@ -10,8 +10,26 @@ class TopicPartition(NamedTuple):
     partition: int
 
 
+class Gap(NamedTuple):
+    """Offsets that bring no records, those from `first` to before `until`; what is read goes on at `following`.
+
+    `lost` are those that the broker has no more; what it has of the others cannot be decoded, and is the value of the
+    record that has the gap. `anew` is a log that was cut off or made again: it is read again, from `following` on.
+    """
+
+    first: int
+    until: int
+    following: int
+    why: str
+    lost: bool = False
+    anew: bool = False
+
+
 class Record(NamedTuple):
-    """A record that was read; `timestamp` is in seconds since the epoch, `value` None for a tombstone."""
+    """A record that was read, or a gap in its place.
+
+    `timestamp` is in seconds since the epoch, `value` None for a tombstone.
+    """
 
     partition: TopicPartition
     offset: int
@@ -19,6 +37,12 @@ class Record(NamedTuple):
     value: bytes | None
     headers: Headers
     timestamp: float
+    gap: Gap | None = None
+
+    @property
+    def following(self) -> int:
+        """The offset at which its partition goes on."""
+        return self.offset + 1 if self.gap is None else self.gap.following
 
 
 class OutgoingRecord(NamedTuple):

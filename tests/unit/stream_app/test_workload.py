@@ -1,12 +1,15 @@
 """For any order of completions, failures and revocations: nothing unfinished is committed, all that finished is."""
 
 import asyncio
+from types import SimpleNamespace
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from callstream.contract.records import Record, TopicPartition
+from callstream.contract.records import Gap, Record, TopicPartition
+from stream_app import workload as module
 from stream_app.workload import Workload
 from tests.support.waiting import eventually
 
@@ -110,6 +113,20 @@ class WorkloadMachine(RuleBasedStateMachine):
         self.settle()
 
     @rule()
+    def keep_over_a_rebalance(self) -> None:
+        """Deliver again what was not committed, with nothing held; what is under way goes on meanwhile."""
+
+        async def rebalance() -> None:
+            await self.workload.drain(0)
+            self.workload.forget_waiting()
+            self.workload.resume()
+
+        self.loop.run_until_complete(rebalance())
+        self.reader.held.clear()
+        self.read = dict(self.committed)
+        self.settle()
+
+    @rule()
     def drain_and_resume(self) -> None:
         async def pause() -> None:
             await self.workload.drain(0)
@@ -143,7 +160,7 @@ class WorkloadMachine(RuleBasedStateMachine):
             self.settle()
         # Everything that was read is finished in the end, and what is to be committed says so.
         for partition, position in self.workload.positions().items():
-            assert position == self.read[partition]
+            assert position >= self.read[partition]  # or it was kept, and is to be read again from before
         assert not self.reader.held
         assert not self.failures
         self.loop.close()
@@ -263,3 +280,71 @@ async def test_a_revoked_partition_does_not_wake() -> None:
     alarm.now += 1
     await eventually(lambda: alarm.begun)
     assert alarm.begun == [(1, 0)]
+
+
+def gap(offset: int, following: int, *, anew: bool = False) -> Record:
+    return record(PARTITIONS[0], offset)._replace(gap=Gap(offset, following, following, "lost", anew=anew))
+
+
+async def test_a_gap_is_finished_like_a_record_and_then_passed() -> None:
+    gates = {offset: asyncio.Event() for offset in (5, 100)}
+    workload = Workload(
+        lambda item: gates[item.offset].wait(), span=SPAN, in_flight=IN_FLIGHT, flow=Reader(), fail=lambda _: None
+    )
+    workload.admit(gap(5, 100))
+    workload.admit(record(PARTITIONS[0], 100))
+    gates[100].set()
+    await eventually(lambda: workload.running == 1)
+    assert workload.positions() == {PARTITIONS[0]: 5}
+    gates[5].set()
+    await eventually(lambda: workload.positions() == {PARTITIONS[0]: 101})
+
+
+async def test_a_log_that_is_anew_is_read_from_its_beginning_and_what_was_read_before_is_done_too() -> None:
+    begun: list[tuple[int, bool]] = []
+    gates: list[asyncio.Event] = []
+
+    async def work(item: Record) -> None:
+        begun.append((item.offset, item.gap is not None))
+        gates.append(gate := asyncio.Event())
+        await gate.wait()
+
+    reader = Reader()
+    workload = Workload(work, span=2, in_flight=IN_FLIGHT, flow=reader, fail=lambda _: None)
+    for offset in (7, 8, 9):  # the last of them waits for room
+        workload.admit(record(PARTITIONS[0], offset))
+    workload.admit(gap(0, 0, anew=True))
+    assert workload.positions() == {PARTITIONS[0]: 0}, "what is committed from now on is a place in the new log"
+    for offset in (0, 1):
+        workload.admit(record(PARTITIONS[0], offset))
+    for _ in range(6):
+        await eventually(lambda: gates)
+        gates.pop(0).set()
+        assert workload.positions()[PARTITIONS[0]] <= 2
+    await eventually(lambda: workload.positions() == {PARTITIONS[0]: 2})
+    assert sorted(begun) == [(0, False), (0, True), (1, False), (7, False), (8, False), (9, False)]
+    assert not reader.held
+
+
+async def test_who_stands_by_grows_no_older(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now, time=lambda: now))
+    turn, end = asyncio.Event(), asyncio.Event()
+
+    async def work(_: Record) -> None:
+        with workload.standing_by():
+            await turn.wait()
+        await end.wait()
+
+    workload = Workload(work, span=SPAN, in_flight=IN_FLIGHT, flow=Reader(), fail=lambda _: None)
+    workload.admit(record(PARTITIONS[0], 0))
+    await asyncio.sleep(0)
+    now = 200.0
+    assert workload.oldest == 0
+    turn.set()
+    await asyncio.sleep(0)
+    now = 207.0
+    assert workload.oldest == 7
+    end.set()
+    await eventually(lambda: workload.running == 0)
+    assert workload.oldest == 0
