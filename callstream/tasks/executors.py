@@ -17,7 +17,7 @@ class Executor(Protocol):
         A cancellation ends the wait, and the work as far as it can be ended.
 
         Raises:
-            TaskError: the work cannot begin, or its process has died.
+            TaskError: its process cannot begin, or has died.
         """
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import contextvars
 import threading
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -14,7 +13,7 @@ import structlog
 
 from callstream.contract.messages import Item
 from callstream.tasks.outcome import outcome
-from callstream.tasks.registry import Task, TaskError
+from callstream.tasks.registry import Task
 
 log = structlog.get_logger()
 
@@ -24,7 +23,9 @@ class Threads:
 
     No thread can be killed. One that is still at work when nobody waits for it any more is left behind, and another
     takes its place. So it is for up to `most` of them; what is left behind beyond those holds its place, and once all
-    places are held, items are errors at once, until one of the threads ends.
+    places are held, items wait until one of the threads ends: it may be our own doing that nobody waits for them, as
+    when a rebalance takes their partitions away, and no fault of the items that come next. What bounds their wait is
+    the time that their task has, and what bounds their number is what may be under way.
     """
 
     def __init__(self, most: int) -> None:
@@ -32,7 +33,7 @@ class Threads:
         self._running = 0
         self._left: dict[_Thread, tuple[str, float]] = {}  # the oldest first: its task, and since when
         self._idle: list[_Thread] = []
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._waiting: dict[asyncio.Future[None], None] = {}  # the oldest first
 
     async def run(self, task: Task, item: Item, begun: Callable[[], None]) -> Any:  # noqa: ANN401 - a handler's
         await self._admit()
@@ -58,26 +59,22 @@ class Threads:
 
     async def _admit(self) -> None:
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(place)
+        self._waiting[place] = None
         self._hand_out()
         try:
             await place
         except asyncio.CancelledError:
-            if place.done() and not place.cancelled() and place.exception() is None:
+            if place.done() and not place.cancelled():
                 self._running -= 1
                 self._hand_out()
+            self._waiting.pop(place, None)
             raise
 
     def _hand_out(self) -> None:
-        while self._waiting and (self._stuck or self._room):
-            place = self._waiting.popleft()
-            if place.done():  # it was cancelled
-                continue
-            if self._stuck:
-                place.set_exception(
-                    TaskError(f"no thread is free: {len(self._left)} are held by items that do not end")
-                )
-            else:
+        while self._waiting and self._room:
+            place = next(iter(self._waiting))
+            del self._waiting[place]
+            if not place.done():  # or else it was cancelled
                 self._running += 1
                 place.set_result(None)
 
@@ -85,16 +82,12 @@ class Threads:
     def _room(self) -> bool:
         return self._running < self._most and self._running + len(self._left) < 2 * self._most
 
-    @property
-    def _stuck(self) -> bool:
-        return len(self._left) >= 2 * self._most
-
     def _leave(self, thread: "_Thread", name: str, began: float) -> None:
         self._running -= 1
         self._left[thread] = (name, began)
         oldest, since = next(iter(self._left.values()))
         age = round(asyncio.get_running_loop().time() - since, 1)
-        say = log.error if self._stuck else log.warning
+        say = log.error if len(self._left) >= 2 * self._most else log.warning
         say("thread.left-behind", task=name, left=len(self._left), oldest_task=oldest, oldest_seconds=age)
         self._hand_out()
 

@@ -108,18 +108,40 @@ async def test_a_thread_that_does_not_end_is_left_behind_and_holds_up_no_other_i
     assert entries == Entries([{"item_1": 1}], [{"item_0": LATE}])
 
 
-async def test_when_every_thread_is_stuck_items_are_errors_at_once_until_one_ends() -> None:
+async def test_when_every_thread_is_stuck_items_wait_for_one_as_long_as_their_task_has_time() -> None:
     threads = Threads(2)
     with stuck() as last, stuck() as end, structlog.testing.capture_logs() as logs:
-        entries = await run(threads, last.wait, *[end.wait] * 5, deadline=SHORT)
-        assert entries.results == []
-        refusal = "no thread is free: 4 are held by items that do not end"
-        assert [text for entry in entries.errors for text in entry.values()] == [LATE] * 4 + [refusal] * 2
-        assert (await run(threads, lambda: 1)).errors == [{"item_0": refusal}]
+        assert (await run(threads, last.wait, *[end.wait] * 3, deadline=SHORT)).results == []
         assert (logs[-1]["log_level"], logs[-1]["left"], logs[-1]["oldest_task"]) == ("error", 4, "work")
+        late = await run(threads, lambda: 1, whole=SHORT)
+        assert late.errors == [{"item_0": "the task was not finished within 0.05 s"}]
+        waiting = asyncio.create_task(run(threads, *[lambda: 1] * 5))
+        await eventually(lambda: len(threads._waiting) == 5)
         end.set()
-        await eventually(lambda: len(threads._left) == 1)
-        assert len((await run(threads, *[lambda: 1] * 5)).results) == 5
+        assert len((await waiting).results) == 5
+        assert len(threads._left) == 1
+
+
+async def test_threads_that_a_rebalance_left_at_work_make_no_error_of_what_comes_next() -> None:
+    threads = Threads(2)
+    begun: list[int] = []
+    with stuck() as end:
+
+        def wait() -> None:
+            begun.append(1)
+            end.wait()
+
+        for _ in range(2):
+            begun.clear()
+            revoked = asyncio.create_task(run(threads, wait, wait))
+            await eventually(lambda: len(begun) == 2)
+            revoked.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await revoked
+        taken_over = asyncio.create_task(run(threads, *[lambda: 1] * 4))
+        await eventually(lambda: taken_over.done() or len(threads._waiting) == 4)
+        end.set()
+        assert await taken_over == Entries([{f"item_{number}": 1} for number in range(4)], [])
 
 
 async def test_a_cancelled_task_gives_its_place_to_the_next() -> None:
