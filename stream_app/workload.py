@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Protocol
+from typing import Protocol, cast
 
 from callstream.contract.records import Record, TopicPartition
 from stream_app.window import Slot, Window
@@ -95,8 +95,7 @@ class Workload:
     @contextmanager
     def standing_by(self) -> Iterator[None]:
         """Count no age for the record of the calling task, which waits for something else; then count it anew."""
-        task = asyncio.current_task()
-        assert task is not None
+        task = cast("asyncio.Task[None]", asyncio.current_task())
         self._since[task] = math.inf
         try:
             yield

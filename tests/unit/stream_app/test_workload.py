@@ -288,9 +288,11 @@ def gap(offset: int, following: int, *, anew: bool = False) -> Record:
 
 async def test_a_gap_is_finished_like_a_record_and_then_passed() -> None:
     gates = {offset: asyncio.Event() for offset in (5, 100)}
-    workload = Workload(
-        lambda item: gates[item.offset].wait(), span=SPAN, in_flight=IN_FLIGHT, flow=Reader(), fail=lambda _: None
-    )
+
+    async def work(item: Record) -> None:
+        await gates[item.offset].wait()
+
+    workload = Workload(work, span=SPAN, in_flight=IN_FLIGHT, flow=Reader(), fail=lambda _: None)
     workload.admit(gap(5, 100))
     workload.admit(record(PARTITIONS[0], 100))
     gates[100].set()
