@@ -4,17 +4,20 @@ import asyncio
 import multiprocessing
 import signal
 import socket
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from callstream.runtime.logs import configure_logging, get_logger
 from callstream.runtime.settings import Settings, load_settings
 from callstream.tasks import load_tasks
 from gateway.app import create_app
+from gateway.ending import ending_in_time
 from gateway.publisher import KafkaPublisher
 
 log = get_logger()
@@ -50,8 +53,16 @@ def run(settings: Settings, listener: socket.socket, workers: int) -> None:
     if workers == 1:
         uvicorn.Server(config).run([listener])
     else:
-        Multiprocess(config, [listener]).run()
+        _run_workers(config, listener, settings)
     log.info("gateway.stopped")
+
+
+def _run_workers(config: uvicorn.Config, listener: socket.socket, settings: Settings) -> None:
+    supervisor = Multiprocess(config, [listener])
+    with ending_in_time(settings.gateway.deadline, parent=True):
+        supervisor.run()
+    if any(worker.exitcode == STARTUP_FAILURE for worker in supervisor.processes):
+        sys.exit(STARTUP_FAILURE)  # uvicorn itself takes that for a good end
 
 
 def compose() -> FastAPI:
@@ -64,8 +75,9 @@ def compose() -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         _end_with_parent()
-        async with publisher.running():
-            yield
+        with ending_in_time(settings.gateway.deadline):
+            async with publisher.running():
+                yield
 
     return create_app(settings, tasks, publisher, lifespan)
 

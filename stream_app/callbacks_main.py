@@ -9,11 +9,12 @@ from callstream.runtime.http import open_transport
 from callstream.runtime.settings import Settings
 from stream_app.callback_agent import CallbackAgent
 from stream_app.delivery import HttpDelivery
+from stream_app.ending import Ending, run_to_the_end
 from stream_app.kafka_app import KafkaApp
 from stream_app.output import Output
 from stream_app.policy import Policy
 from stream_app.receivers import LONGEST_QUEUED, Limits, Receivers
-from stream_app.service import Ending, Plan, run_loop, serve
+from stream_app.service import Plan, serve
 from stream_app.workload import Workload
 
 # Nobody waits for what is produced here, and a request to the broker costs more than what is in it.
@@ -24,8 +25,7 @@ def run(settings: Settings, health: socket.socket | None) -> None:
     """Deliver results until SIGTERM or Ctrl-C; serve health on `health`, if given."""
     own = settings.callbacks
 
-    async def compose() -> int:
-        ending = Ending()
+    async def compose(ending: Ending) -> None:
         app = KafkaApp(settings, "callbacks", own.drain, _LINGER)
         async with open_transport(own.in_flight, EgressGuard(settings.egress)) as transport:
             agent = CallbackAgent(
@@ -46,9 +46,9 @@ def run(settings: Settings, health: socket.socket | None) -> None:
                 app.read(sorted(tiers.union(agent.sources)), workload)
 
             work = LONGEST_QUEUED + own.deadline
-            return await serve(app, workload, ending, settings, Plan("callbacks", topics, read, work, health))
+            await serve(app, workload, ending, settings, Plan("callbacks", topics, read, work, health))
 
-    run_loop(compose)
+    run_to_the_end("callbacks", own.drain, compose)
 
 
 def _limits(settings: Settings) -> Limits:

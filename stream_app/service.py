@@ -1,56 +1,23 @@
-"""Runs a Faust app as a process: wait for its topics, start, say so, drain on SIGTERM or Ctrl-C."""
+"""Runs a Faust app in a process: wait for its topics, start, say so, drain when the process is to end."""
 
 import asyncio
-import os
-import signal
 import socket
-import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-
-import uvloop
 
 from callstream.runtime.health import health_server
 from callstream.runtime.kafka import await_topics
 from callstream.runtime.logs import Logger, get_logger
 from callstream.runtime.settings import Settings
+from stream_app.ending import APP_MARGIN, Ending
 from stream_app.kafka_app import KafkaApp
 from stream_app.liveness import Liveness
 from stream_app.workload import Workload
 
-_STOP_MARGIN = 10.0  # seconds beyond the drain in which Faust's own services must end
 
-
-class Ending:
-    """When and why the process ends: a signal, or the first failure that only a restart can mend."""
-
-    def __init__(self) -> None:
-        self._event = asyncio.Event()
-        self.failure: BaseException | None = None
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, self._event.set)
-
-    def fail(self, error: BaseException) -> None:
-        self.failure = self.failure or error
-        self._event.set()
-
-    async def wait(self) -> None:
-        await self._event.wait()
-
-
-def run_loop(main: Callable[[], Awaitable[int]]) -> None:
-    """Run a process' main coroutine on uvloop, and exit with the code that it returns."""
-    # A policy and not a loop factory: Faust's consumer makes a loop of its own, in its own thread.
-    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
-    asyncio.run(_to_the_end(main))
-
-
-async def _to_the_end(main: Callable[[], Awaitable[int]]) -> None:
-    exit_code = await main()
-    sys.stderr.flush()
-    # All that is ours is closed. What is left is Faust's, and waits for ever for a broker that is gone.
-    os._exit(exit_code)
+class StoppedByItselfError(Exception):
+    """The app has stopped, and nobody had asked it to."""
 
 
 @dataclass(frozen=True)
@@ -68,32 +35,36 @@ class Plan:
     health: socket.socket | None
 
 
-async def serve(app: KafkaApp, workload: Workload, ending: Ending, settings: Settings, plan: Plan) -> int:
-    """Run `app` until `ending`; return 0 after a signal, 1 after a failure."""
+async def serve(app: KafkaApp, workload: Workload, ending: Ending, settings: Settings, plan: Plan) -> None:
+    """Run `app` until a signal or the first failure, which `ending` knows, and then stop it."""
     liveness = Liveness(app, workload, plan.work, settings.kafka.request_timeout)
 
     async def unready() -> str | None:
         return None if app.assigned.is_set() else "the consumer group has not given this process its place yet"
 
     async with health_server(plan.health, live=liveness.trouble, ready=unready):
-        return await _serve(app, workload, ending, settings, plan)
+        await _serve(app, workload, ending, settings, plan)
 
 
-async def _serve(app: KafkaApp, workload: Workload, ending: Ending, settings: Settings, plan: Plan) -> int:
+async def _serve(app: KafkaApp, workload: Workload, ending: Ending, settings: Settings, plan: Plan) -> None:
     say = get_logger().bind(process=plan.name)
     living = asyncio.create_task(_live(app, say, settings, plan))
     over = asyncio.create_task(ending.wait())
-    await asyncio.wait({living, over}, return_when=asyncio.FIRST_COMPLETED)
-    failure = ending.failure or (living.exception() if living.done() else None) or app.crash_reason
-    if failure is not None:
-        say.error("process.failed", error=repr(failure), exc_info=failure)
-    say.info("process.stopping", under_way=workload.running)
-    for task in (living, over):
-        task.cancel()
-    if app.started:
-        await _stop(app, say)
-    say.info("process.stopped")
-    return 0 if failure is None else 1
+    down = asyncio.create_task(app.wait_until_stopped())  # also when it crashes before it is assigned anything
+    try:
+        await asyncio.wait({living, over, down}, return_when=asyncio.FIRST_COMPLETED)
+        if (failure := _failure(app, ending, living)) is not None:
+            ending.fail(failure)
+            say.error("process.failed", error=repr(failure), exc_info=failure)
+        say.info("process.stopping", under_way=workload.running, within=ending.seconds)
+    except BaseException as error:
+        ending.fail(error)
+        raise
+    finally:
+        for task in (living, over, down):
+            task.cancel()
+        if app.started:
+            await _stop(app, ending, say)
 
 
 async def _live(app: KafkaApp, say: Logger, settings: Settings, plan: Plan) -> None:
@@ -104,9 +75,30 @@ async def _live(app: KafkaApp, say: Logger, settings: Settings, plan: Plan) -> N
     await app.wait_until_stopped()
 
 
-async def _stop(app: KafkaApp, say: Logger) -> None:
-    try:
-        async with asyncio.timeout(app.drain_seconds + _STOP_MARGIN):
-            await app.stop()
-    except TimeoutError:
+def _failure(app: KafkaApp, ending: Ending, living: asyncio.Task[None]) -> BaseException | None:
+    if ending.failure is not None:
+        return ending.failure
+    if app.crash_reason is not None:
+        return app.crash_reason
+    if living.done() and (error := _error(living)) is not None:
+        return error
+    return None if ending.asked else StoppedByItselfError("the app stopped by itself")
+
+
+async def _stop(app: KafkaApp, ending: Ending, say: Logger) -> None:
+    """Stop the app; it is given up after a time, and what it raises is a failure.
+
+    In a task of its own: what is cancelled inside, as Faust's calls into a thread that has died are, is not us.
+    """
+    stopping = asyncio.ensure_future(app.stop())
+    await asyncio.wait({stopping}, timeout=app.drain_seconds + APP_MARGIN)
+    if not stopping.done():
         say.warning("process.cut-short", under_way=app.workload.running)
+    elif (error := _error(stopping)) is not None:
+        ending.fail(error)
+        say.error("process.failed", error=repr(error), exc_info=error)
+
+
+def _error(task: "asyncio.Future[None]") -> BaseException | None:
+    """Return what a task ended with; being cancelled is an error too."""
+    return asyncio.CancelledError("it was cancelled") if task.cancelled() else task.exception()

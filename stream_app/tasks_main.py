@@ -7,9 +7,10 @@ from callstream.runtime.http import open_client
 from callstream.runtime.settings import Settings
 from callstream.tasks import TaskContext, load_tasks
 from callstream.tasks.executors import open_executors
+from stream_app.ending import Ending, run_to_the_end
 from stream_app.kafka_app import KafkaApp
 from stream_app.output import Output
-from stream_app.service import Ending, Plan, run_loop, serve
+from stream_app.service import Plan, serve
 from stream_app.suspects import Suspects
 from stream_app.task_agent import TaskAgent
 from stream_app.workload import Workload
@@ -23,8 +24,7 @@ def run(settings: Settings, health: socket.socket | None) -> None:
     """
     tasks = load_tasks()
 
-    async def compose() -> int:
-        ending = Ending()
+    async def compose(ending: Ending) -> None:
         app = KafkaApp(settings, "tasks", settings.tasks.drain)
         limits = settings.tasks
         async with (
@@ -45,6 +45,6 @@ def run(settings: Settings, health: socket.socket | None) -> None:
             topics = [*agent.sources, settings.topic_names.results, *settings.topic_names.dead_letters]
             work = settings.task_delay + limits.deadline
             plan = Plan("tasks", topics, lambda _: app.read(agent.sources, workload, suspects), work, health)
-            return await serve(app, workload, ending, settings, plan)
+            await serve(app, workload, ending, settings, plan)
 
-    run_loop(compose)
+    run_to_the_end("tasks", settings.tasks.drain, compose)

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
+_STOP = 1.0  # seconds in which a question under way must be answered when the block ends
 Check = Callable[[], Awaitable[str | None]]  # what is the trouble; None if there is none
 
 
@@ -17,7 +18,7 @@ async def health_server(listener: socket.socket | None, *, live: Check, ready: C
         return
     app = web.Application()
     app.add_routes([_route("live", live), _route("ready", ready)])
-    runner = web.AppRunner(app, access_log=None)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_STOP)
     await runner.setup()
     try:
         await web.SockSite(runner, listener).start()
