@@ -1,12 +1,18 @@
 """Logging: one wide line a unit of work, to stderr, our own and the libraries' alike."""
 
 import logging
+import re
 import sys
 from typing import Literal
 
 import structlog
 
 Logger = structlog.typing.FilteringBoundLogger
+
+# What moves a terminal's cursor, sets its title, types into it, ends a line or turns text around: C0 and C1 controls
+# with DEL, separators of lines, Unicode's controls of direction; and half a pair, which has no encoding.
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_BLOCKS = ("exception", "stack")  # as the renderer names what has several lines
 
 
 def configure_logging(level: Literal["debug", "info", "warning", "error"], style: Literal["console", "json"]) -> None:
@@ -17,14 +23,10 @@ def configure_logging(level: Literal["debug", "info", "warning", "error"], style
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
     ]
-    renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer()
-        if style == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
-    )
+    renderers = _json() if style == "json" else _console()
     threshold = getattr(logging, level.upper())
     structlog.configure(
-        processors=[*shared, structlog.processors.UnicodeDecoder(), renderer],
+        processors=[*shared, structlog.processors.UnicodeDecoder(), *renderers],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
@@ -33,10 +35,42 @@ def configure_logging(level: Literal["debug", "info", "warning", "error"], style
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
         )
     )
     logging.basicConfig(handlers=[handler], level=max(threshold, logging.WARNING), force=True)
+
+
+def _json() -> list[structlog.typing.Processor]:
+    return [structlog.processors.JSONRenderer()]  # in ASCII, and what JSON escapes
+
+
+def _console() -> list[structlog.typing.Processor]:
+    plain = structlog.dev.plain_traceback  # the only one that is asked for is in the event already
+    return [escape_controls, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
+
+
+def escape_controls(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Escape control characters, for any text may be a stranger's; a traceback keeps its lines, all of them indented.
+
+    So nothing that a log holds acts on a terminal, and no line that a stranger wrote looks like one of ours.
+    """
+    return {_escaped(key): _blocks(value) if key in _BLOCKS else _printable(value) for key, value in event.items()}
+
+
+def _escaped(text: str) -> str:
+    return _CONTROLS.sub(lambda found: repr(found[0])[1:-1], text)
+
+
+def _printable(value: object) -> object:
+    """Return the value as it may be rendered; what is neither text nor a number becomes text."""
+    if isinstance(value, bool | int | float) or value is None:
+        return value
+    return _escaped(value if isinstance(value, str) else repr(value))
+
+
+def _blocks(value: object) -> str:
+    return "\n".join(f"  {_escaped(line)}" for line in str(value).split("\n"))
 
 
 def get_logger() -> Logger:
