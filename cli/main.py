@@ -83,13 +83,15 @@ def embedded(port: Port = 9092) -> None:
 
 @app.command()
 def topics(
+    *,
     wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for the broker first.")] = 0,
     replicas: Annotated[int, typer.Option(min=1, help="Refuse fewer partitions than this many processes need.")] = 1,
+    production: Annotated[bool, typer.Option("--production", help="Refuse topics of one copy.")] = False,
 ) -> None:
     """Create every topic that is missing and check those that are there."""
-    from cli.topics import run
+    from cli.topics.command import run
 
-    run(start(), wait, replicas)
+    run(start(), wait, replicas, production=production)
 
 
 @app.command("settings")

@@ -88,7 +88,8 @@ def _short(topic: str, topics: Topics) -> str:
 
 def _channel(topic: str, kind: Kind, shape: Shape) -> Document:
     replicas = {"replicas": shape.replicas} if shape.replicas > 0 else {}  # else it is the broker's default
-    configuration = {"retention.ms": shape.retention, "max.message.bytes": shape.largest}
+    kept = {"cleanup.policy": ["delete"], "retention.ms": shape.retention, "retention.bytes": -1}
+    configuration = {**kept, "max.message.bytes": shape.largest}
     kafka = {"topic": topic, "partitions": shape.partitions, **replicas, "topicConfiguration": configuration}
     return {
         "address": topic,

@@ -27,8 +27,8 @@ class Release:
             **values,
         }
 
-    def install(self, **values: str) -> None:
-        self._helm("install", self.name, str(CHART), *_WAIT, *self._set(values), timeout=_LONG)
+    def install(self, *options: str, **values: str) -> None:
+        self._helm("install", self.name, str(CHART), *_WAIT, *options, *self._set(values), timeout=_LONG)
 
     def try_to_install(self, **values: str) -> Done:
         return self._helm.try_to("install", self.name, str(CHART), *_WAIT, *self._set(values), timeout=_LONG)
@@ -63,6 +63,14 @@ class Release:
         """Return a setting as a process of `tasks` has it."""
         code = f"import os; print(os.environ.get({variable!r}, ''))"
         return self._kubectl("exec", f"deploy/{self.name}-tasks", "-c", "tasks", "--", "python3", "-c", code).strip()
+
+    def create_topics(self, prefix: str) -> None:
+        """Create topics of another prefix, on this release's Kafka."""
+        code = (
+            f"import os; os.environ['CALLSTREAM_TOPICS__PREFIX'] = {prefix!r}; "
+            "os.execvp('callstream', ['callstream', 'topics'])"
+        )
+        self._kubectl("exec", f"deploy/{self.name}-tasks", "-c", "tasks", "--", "python3", "-c", code)
 
     def await_rollout(self, component: str) -> None:
         self._kubectl("rollout", "status", f"deploy/{self.name}-{component}", "--timeout=120s", timeout=130)

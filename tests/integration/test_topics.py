@@ -8,13 +8,14 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from tests.conftest import StartService
-from tests.support.kafka import Kafka
+from tests.support.kafka import Kafka, create_topics
 from tests.support.processes import run_to_end
 from tests.support.waiting import free_port
 
 TIERS = [f"callback.retry.{delay}" for delay in ("5s", "30s", "5m", "30m", "2h", "5h", "10h")]
 LETTERS = ["task.dead-letters", "callback.dead-letters"]
 NAMES = ["calculation.requests", "data.requests", "task.results", *TIERS, "callback.attempts", *LETTERS]
+_SET = 1  # where a configuration comes from: the topic's own
 DAY = 86_400_000  # milliseconds
 
 
@@ -42,8 +43,11 @@ async def test_topics_are_created_once_with_what_the_settings_say(topics: Comman
     exit_code, output = await topics(**env)
     assert (exit_code, output.count("was there")) == (0, len(NAMES)), output
     assert await partitions(kafka, prefix) == dict.fromkeys(NAMES, 3)
-    assert await config(kafka, prefix + "task.results") == (2_000_000, 7 * DAY)
-    assert await config(kafka, prefix + "task.dead-letters") == (4_000_000, 28 * DAY)
+    always = {"cleanup.policy": "delete", "retention.bytes": "-1"}
+    results = {"max.message.bytes": "2000000", "retention.ms": str(7 * DAY)}
+    assert await config(kafka, prefix + "task.results") == always | results
+    letters = {"max.message.bytes": "4000000", "retention.ms": str(28 * DAY)}
+    assert await config(kafka, prefix + "task.dead-letters") == always | letters
 
 
 async def test_runs_at_the_same_time_do_not_disturb_each_other(topics: Command, kafka: Kafka, prefix: str) -> None:
@@ -121,18 +125,56 @@ async def partitions(kafka: Kafka, prefix: str) -> dict[str, int]:
     return {name: len(topic["partitions"]) for name in NAMES for topic in topics if topic["topic"] == f"{prefix}{name}"}
 
 
-async def config(kafka: Kafka, topic: str) -> tuple[int, int]:
-    """Return the topic's max.message.bytes and retention.ms."""
-    wanted = {"max.message.bytes": None, "retention.ms": None}
+async def config(kafka: Kafka, topic: str) -> dict[str, str]:
+    """Return what was set for the topic itself, whatever the broker's defaults are."""
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
     await admin.start()
     try:
-        (answer,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic, wanted)])
+        (answer,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
     finally:
         await admin.close()
     ((*_, entries),) = answer.resources
-    found = {name: int(value) for name, value, *_ in entries}
-    return found["max.message.bytes"], found["retention.ms"]
+    return {name: value for name, value, _, source, *_ in entries if source == _SET}
+
+
+@pytest.mark.parametrize("policy", ["compact", "compact,delete"])
+async def test_a_topic_that_keeps_only_the_last_of_each_key_is_refused(
+    topics: Command, kafka: Kafka, prefix: str, policy: str
+) -> None:
+    name = f"{prefix}calculation.requests"
+    await create_topics(kafka.bootstrap, name, cleanup_policy=policy, retention_ms="-1", max_message_bytes="99999999")
+    exit_code, output = await topics(CALLSTREAM_TOPICS__PARTITIONS="1")
+    assert (exit_code, output.count("\n")) == (1, 1), output
+    assert output.startswith(f"{name} has cleanup.policy={policy}, and must have delete alone")
+
+
+async def test_a_topic_that_forgets_by_size_is_refused(topics: Command, kafka: Kafka, prefix: str) -> None:
+    name = f"{prefix}task.results"
+    await create_topics(
+        kafka.bootstrap, name, retention_bytes="1000000", retention_ms="-1", max_message_bytes="99999999"
+    )
+    exit_code, output = await topics(CALLSTREAM_TOPICS__PARTITIONS="1")
+    assert (exit_code, output.count("\n")) == (1, 1), output
+    assert output.startswith(f"{name} has retention.bytes=1000000, and must have -1")
+
+
+async def test_one_copy_is_warned_about_and_not_for_production(topics: Command, kafka: Kafka, prefix: str) -> None:
+    exit_code, output = await topics("--production")
+    assert (exit_code, output.count("\n")) == (1, 1), output
+    assert output.startswith("what is accepted must not be lost with one broker")
+    assert await partitions(kafka, prefix) == {}
+    exit_code, output = await topics()
+    assert (exit_code, output.count("topics.single-copy")) == (0, 1), output
+    exit_code, output = await topics("--production")
+    assert (
+        exit_code,
+        output.startswith("what is accepted must not be lost with one broker"),
+        f"{prefix}data.requests" in output,
+    ) == (
+        1,
+        True,
+        True,
+    )
 
 
 async def test_fewer_partitions_than_replicas_are_refused_before_anything_is_created(

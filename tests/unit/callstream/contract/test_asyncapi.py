@@ -65,7 +65,12 @@ def test_every_topic_is_a_channel_with_the_prefix_and_shape_of_the_settings() ->
     assert [channel["address"] for channel in channels.values()] == read.topic_names.all(tasks, read.callbacks.tiers)
     kafka = channels["callback.dead-letters"]["bindings"]["kafka"]
     assert (kafka["topic"], kafka["partitions"], kafka["replicas"]) == ("one.callback.dead-letters", 3, 2)
-    assert kafka["topicConfiguration"] == {"retention.ms": 4 * 7 * 86_400_000, "max.message.bytes": 2 * 4 * 2**20}
+    assert kafka["topicConfiguration"] == {
+        "cleanup.policy": ["delete"],
+        "retention.ms": 4 * 7 * 86_400_000,
+        "retention.bytes": -1,
+        "max.message.bytes": 2 * 4 * 2**20,
+    }
 
 
 def test_every_reference_leads_somewhere(contract: Contract) -> None:

@@ -1,7 +1,7 @@
 """What a replay asks the attempts for has to be there for as long as what it replays."""
 
 from callstream.runtime.settings import Settings
-from cli.topics import wanted_topics
+from cli.topics.command import wanted_topics
 
 
 def test_the_attempts_are_kept_as_long_as_the_dead_letters() -> None:

@@ -1,0 +1,1 @@
+"""`callstream topics`: creates the topics that are missing and checks those that are there."""
