@@ -5,12 +5,12 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Protocol
 
-from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeError
 
 from callstream.contract.records import OutgoingRecord
 from callstream.runtime.kafka import PRODUCER_BATCH, client_options
 from callstream.runtime.logs import get_logger
+from callstream.runtime.producers import Producer
 from callstream.runtime.settings import Settings
 
 log = get_logger()
@@ -70,7 +70,7 @@ class KafkaPublisher:
             "max_request_size": settings.topics.max_message_bytes,
             "request_timeout_ms": round(settings.kafka.request_timeout.total_seconds() * 1000),
         }
-        self._producer: AIOKafkaProducer | None = None
+        self._producer: Producer | None = None
         self._seen = float("-inf")
         self._missing: list[str] = []
         self._in_flight: dict[asyncio.Future[object], float] = {}  # since when, the oldest first
@@ -125,7 +125,7 @@ class KafkaPublisher:
             if self._producer is not None:
                 await self._stop(self._producer)
 
-    def _admit(self, record: OutgoingRecord) -> tuple[AIOKafkaProducer, int]:
+    def _admit(self, record: OutgoingRecord) -> tuple[Producer, int]:
         if (trouble := self.trouble) is not None:
             raise RefusedError(trouble, _BROKER_AWAY)
         assert self._producer is not None  # noqa: S101 - for mypy; else there is trouble
@@ -144,7 +144,7 @@ class KafkaPublisher:
         """Start the producer, look at the broker every second, tell of changes, renew a producer that has died."""
         said: str | None = ""
         while True:
-            if self._producer is not None and self._died(self._producer):
+            if self._producer is not None and self._producer.died:
                 log.error("producer.died", in_flight=len(self._in_flight))
                 dead, self._producer = self._producer, None
                 await self._stop(dead)
@@ -160,8 +160,8 @@ class KafkaPublisher:
                     log.warning("gateway.unready", trouble=trouble)
             await asyncio.sleep(_LOOK)
 
-    async def _start(self) -> AIOKafkaProducer | None:
-        producer = AIOKafkaProducer(**self._options)
+    async def _start(self) -> Producer | None:
+        producer = Producer(**self._options)
         try:
             async with asyncio.timeout(self._deadline):
                 await producer.start()
@@ -171,7 +171,7 @@ class KafkaPublisher:
         producer.client.set_topics(self._topics)  # else it would ask for every topic of the cluster
         return producer
 
-    async def _look(self, producer: AIOKafkaProducer) -> None:
+    async def _look(self, producer: Producer) -> None:
         try:
             async with asyncio.timeout(_LOOK):
                 answered = await producer.client.force_metadata_update()
@@ -181,18 +181,7 @@ class KafkaPublisher:
             self._seen = asyncio.get_running_loop().time()
             self._missing = [topic for topic in self._topics if not producer.client.cluster.partitions_for_topic(topic)]
 
-    @staticmethod
-    def _died(producer: AIOKafkaProducer) -> bool:
-        # After an error that it cannot get over (a sequence number out of order, say) aiokafka's sender ends and
-        # every later record fails. It has no public name for that state.
-        sender: asyncio.Task[None] | None = producer._sender.sender_task  # noqa: SLF001
-        return sender is not None and sender.done()
-
-    async def _stop(self, producer: AIOKafkaProducer) -> None:
+    async def _stop(self, producer: Producer) -> None:
         """Flush and close; what the broker does not acknowledge within the deadline is given up, as is its answer."""
-        try:
-            async with asyncio.timeout(self._deadline):
-                await producer.stop()
-        except (KafkaError, TimeoutError) as error:
-            log.warning("producer.cut-short", in_flight=len(self._in_flight), error=repr(error))
-            await producer.client.close()
+        if (error := await producer.end(self._deadline)) is not None:
+            log.warning("producer.cut-short", in_flight=len(self._in_flight), error=error)

@@ -5,7 +5,6 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from pydantic import ValidationError
 
@@ -16,6 +15,7 @@ from callstream.contract.ids import keyed_task_id, new_task_id
 from callstream.contract.records import Headers
 from callstream.contract.retries import DEADLINE_HEADER
 from callstream.contract.topics import Topics
+from callstream.runtime.producers import Producer
 from callstream.tasks import load_tasks
 
 _DEADLINE = 30.0  # seconds for a start and for each acknowledgement
@@ -29,36 +29,61 @@ class KafkaDoor:
         self._topics = Topics(prefix)
         self._tasks = load_tasks()
         self._options = {"client_id": "callstream-client", "acks": "all", "enable_idempotence": True, **options}
-        self._producer: AIOKafkaProducer | None = None
+        self._producer: Producer | None = None
+        self._renewal: asyncio.Task[Producer] | None = None
 
     async def open(self) -> None:
-        producer = AIOKafkaProducer(bootstrap_servers=self._bootstrap, **self._options)
+        self._producer = await self._started()
+
+    async def close(self) -> None:
+        if self._renewal is not None:
+            await asyncio.wait([self._renewal])
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await producer.end(_DEADLINE)
+
+    async def submit(self, submission: Submission) -> str:
+        self._validate(submission)
+        task_id = self._task_id(submission)
+        sent = await self._send(await self._living(), submission, task_id)
+        sent.add_done_callback(_seen)
+        try:
+            async with asyncio.timeout(_DEADLINE):
+                await asyncio.shield(sent)
+        except MessageSizeTooLargeError as error:  # the broker's word, where its limit is lower than the producer's
+            raise _too_large(error) from error
+        except (KafkaError, TimeoutError) as error:
+            raise OutcomeUnknownError(f"the broker did not acknowledge: {error!r}", task_id) from error
+        return task_id
+
+    async def _started(self) -> Producer:
+        producer = Producer(bootstrap_servers=self._bootstrap, **self._options)
         try:
             async with asyncio.timeout(_DEADLINE):
                 await producer.start()
         except (KafkaError, OSError) as error:  # an OSError is also what ends the wait
             await producer.stop()
             raise RefusedError(f"no broker at {self._bootstrap}: {error!r}") from error
-        self._producer = producer
+        return producer
 
-    async def close(self) -> None:
-        producer, self._producer = self._producer, None
-        if producer is not None:
-            await producer.stop()
+    async def _living(self) -> Producer:
+        """Return the producer, a new one if it has died: all who find it dead at once wait for the same."""
+        if self._renewal is None:
+            if self._producer is None:
+                raise RuntimeError("use the client in an `async with` block")
+            if not self._producer.died:
+                return self._producer
+            self._renewal = asyncio.create_task(self._renewed(self._producer))
+            self._renewal.add_done_callback(_seen)
+        return await asyncio.shield(self._renewal)
 
-    async def submit(self, submission: Submission) -> str:
-        if self._producer is None:
-            raise RuntimeError("use the client in an `async with` block")
-        self._validate(submission)
-        task_id = self._task_id(submission)
-        sent = await self._send(self._producer, submission, task_id)
-        sent.add_done_callback(_seen)
+    async def _renewed(self, dead: Producer) -> Producer:
         try:
-            async with asyncio.timeout(_DEADLINE):
-                await asyncio.shield(sent)
-        except (KafkaError, TimeoutError) as error:
-            raise OutcomeUnknownError(f"the broker did not acknowledge: {error!r}", task_id) from error
-        return task_id
+            await dead.end(_DEADLINE)
+            self._producer = await self._started()
+        finally:
+            self._renewal = None  # if it failed, the next who comes tries again
+        return self._producer
 
     def _validate(self, submission: Submission) -> None:
         if (task := self._tasks.get(submission.task)) is None:
@@ -76,7 +101,7 @@ class KafkaDoor:
         task = self._tasks.get(submission.task)
         return keyed_task_id(submission.task if task is None else task.path, submission.idempotency_key)
 
-    async def _send(self, producer: AIOKafkaProducer, submission: Submission, task_id: str) -> asyncio.Future[object]:
+    async def _send(self, producer: Producer, submission: Submission, task_id: str) -> asyncio.Future[object]:
         """Return what is done when the record is acknowledged; until then it is in the producer's buffer."""
         topic = self._topics.requests(submission.task)
         try:
@@ -85,16 +110,20 @@ class KafkaDoor:
                     topic, submission.body, task_id.encode(), headers=list(_headers(submission, task_id))
                 )
         except MessageSizeTooLargeError as error:
-            raise InvalidError([Detail(type="too_large", loc=("body",), msg=str(error))]) from error
+            raise _too_large(error) from error
         except (KafkaError, TimeoutError) as error:
             raise RefusedError(f"nothing was sent to {topic}: {error!r}") from error
         return sent
 
 
-def _seen(sent: asyncio.Future[object]) -> None:
+def _too_large(error: MessageSizeTooLargeError) -> InvalidError:
+    return InvalidError([Detail(type="too_large", loc=("body",), msg=str(error))])
+
+
+def _seen(done: asyncio.Future[Any]) -> None:
     """Look at an error that comes when nobody waits any more, which asyncio would complain of."""
-    if not sent.cancelled():
-        sent.exception()
+    if not done.cancelled():
+        done.exception()
 
 
 def _headers(submission: Submission, task_id: str) -> Headers:

@@ -1,14 +1,15 @@
 """Produces records one at a time, each acknowledged by `acks=all`."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 
-from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
+from aiokafka.errors import MessageSizeTooLargeError, RecordListTooLargeError
 
 from callstream.contract.records import OutgoingRecord
 from callstream.runtime.kafka import client_options
+from callstream.runtime.producers import Producer
 from callstream.runtime.settings import Settings
 
 _STOP = 5  # seconds for what was sent and is not acknowledged
@@ -19,9 +20,12 @@ class TooLargeError(Exception):
 
 
 class KafkaProducer:
-    def __init__(self, producer: AIOKafkaProducer, patience: float) -> None:
-        self._producer = producer
+    """Makes its producer anew where a record was refused: it could not go on."""
+
+    def __init__(self, options: Mapping[str, Any], patience: float) -> None:
+        self._options = options
         self._patience = patience
+        self._producer: Producer | None = None
 
     async def produce(self, record: OutgoingRecord) -> None:
         """Return when the broker has acknowledged `record`.
@@ -34,31 +38,39 @@ class KafkaProducer:
         headers = list(record.headers)
         try:
             async with asyncio.timeout(self._patience):  # an idempotent producer would try for ever
-                await self._producer.send_and_wait(record.topic, record.value, record.key, headers=headers)
+                producer = await self._living()
+                await producer.send_and_wait(record.topic, record.value, record.key, headers=headers)
         except (MessageSizeTooLargeError, RecordListTooLargeError) as error:
             raise TooLargeError(str(error)) from error
+
+    async def start(self) -> None:
+        self._producer = Producer(**self._options)
+        await self._producer.start()
+
+    async def stop(self) -> None:
+        if self._producer is not None:
+            await self._producer.end(_STOP)
+
+    async def _living(self) -> Producer:
+        if self._producer is None or self._producer.died:
+            await self.stop()
+            await self.start()
+        assert self._producer is not None  # noqa: S101 - for mypy
+        return self._producer
 
 
 @asynccontextmanager
 async def producer_of(settings: Settings) -> AsyncIterator[KafkaProducer]:
     patience = settings.kafka.request_timeout.total_seconds()
-    producer = AIOKafkaProducer(
-        **client_options(settings, "dead-letters"),
-        acks="all",
-        enable_idempotence=settings.kafka.idempotent,
-        max_request_size=2 * settings.topics.max_message_bytes,
-        request_timeout_ms=round(patience * 1000),
-    )
+    options = client_options(settings, "dead-letters") | {
+        "acks": "all",
+        "enable_idempotence": settings.kafka.idempotent,
+        "max_request_size": 2 * settings.topics.max_message_bytes,
+        "request_timeout_ms": round(patience * 1000),
+    }
+    producer = KafkaProducer(options, patience)
     try:
         await producer.start()
-        yield KafkaProducer(producer, patience)
+        yield producer
     finally:
-        await _stop(producer)
-
-
-async def _stop(producer: AIOKafkaProducer) -> None:
-    try:
-        async with asyncio.timeout(_STOP):
-            await producer.stop()
-    except (KafkaError, TimeoutError):
-        await producer.client.close()
+        await producer.stop()

@@ -13,7 +13,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer
 
 from tests.conftest import StartService
-from tests.support.kafka import Kafka, OwnKafka
+from tests.support.kafka import Kafka, OwnKafka, create_topics
 from tests.support.processes import Service, alive, run_to_end
 from tests.support.waiting import eventually, free_port
 
@@ -31,9 +31,10 @@ class Gateway:
         self.url = f"http://127.0.0.1:{port}"
         self._session = session
 
-    async def post(self) -> tuple[int, dict[str, Any], str | None]:
+    async def post(self, name: str = "sum") -> tuple[int, dict[str, Any], str | None]:
         """Return status, body and Retry-After of a valid request."""
-        async with self._session.post(f"{self.url}/v1/calculation/basic", json=REQUEST) as answer:
+        request = REQUEST | {"message": [ITEM | {"name": name}]}
+        async with self._session.post(f"{self.url}/v1/calculation/basic", json=request) as answer:
             return answer.status, await answer.json(content_type=None), answer.headers.get("retry-after")
 
     async def status(self, path: str) -> int:
@@ -151,6 +152,21 @@ async def test_a_broker_that_fails_during_requests_leaves_none_unanswered(
     # Whether those were stored was not known, and nothing else may have been.
     known = {before[1]["task_id"], after[1]["task_id"]}
     assert await stored(own_kafka.bootstrap, TOPIC, known) <= known | unknown
+
+
+async def test_a_gateway_goes_on_after_the_broker_refused_a_record(
+    start_gateway: StartGateway, kafka: Kafka, prefix: str
+) -> None:
+    names = [f"{prefix}{task}.requests" for task in ("calculation", "data")]
+    await create_topics(kafka.bootstrap, *names, max_message_bytes="10000")
+    gateway = await start_gateway(kafka.bootstrap, topics=False, CALLSTREAM_TOPICS__PREFIX=prefix)
+    assert (await gateway.post())[0] == 200
+    assert (await gateway.post("x" * 20_000))[0] in {413, 500}
+
+    async def accepts() -> bool:
+        return (await gateway.post())[0] == 200
+
+    await eventually(accepts, 20, gateway.service.log_tail)
 
 
 async def test_what_waits_for_the_broker_is_bounded(start_gateway: StartGateway, own_kafka: OwnKafka) -> None:

@@ -18,9 +18,11 @@ ITEM = {"name": "sum", "num_1": 1.0, "num_2": 2.0, "operation": "+", "result_rou
 
 
 class Producer:
-    """Takes every record, except for the failures that it was told."""
+    """Takes every record, except for the failures that it was told; started anew it is another one."""
 
     def __init__(self) -> None:
+        self.died = False
+        self.starts = 0
         self.options: dict[str, Any] = {}
         self.sent: list[tuple[str, bytes, bytes, dict[str, bytes]]] = []
         self.failures: dict[str, KafkaError | None] = {}
@@ -33,10 +35,17 @@ class Producer:
 
     async def start(self) -> None:
         self.running = True
+        self.starts += 1
+        await asyncio.sleep(0)  # as one does that has to ask a broker
         self._fail("start")
+        self.died = False
 
     async def stop(self) -> None:
         self.running = False
+
+    async def end(self, within: float) -> None:
+        assert within > 0
+        await self.stop()
 
     async def send(
         self, topic: str, value: bytes, key: bytes, headers: list[tuple[str, bytes]]
@@ -58,7 +67,7 @@ class Producer:
 @pytest.fixture
 def producer(monkeypatch: pytest.MonkeyPatch) -> Producer:
     found = Producer()
-    monkeypatch.setattr(door, "AIOKafkaProducer", found)
+    monkeypatch.setattr(door, "Producer", found)
     return found
 
 
@@ -174,6 +183,38 @@ async def test_a_broker_that_is_away_refuses_and_leaves_nothing_open(producer: P
         async with Callstream.over_kafka("broker.example:9092"):
             pass
     assert not producer.running
+
+
+async def test_a_producer_that_died_is_renewed_once_however_many_find_it_dead(producer: Producer) -> None:
+    async with Callstream.over_kafka("broker.example:9092") as client:
+        producer.died = True
+        await asyncio.gather(*(client.submit("calculation", message=[ITEM]) for _ in range(10)))
+        await client.submit("calculation", message=[ITEM])
+    assert (producer.starts, len(producer.sent), producer.running) == (2, 11, False)
+
+
+async def test_a_producer_that_cannot_be_renewed_refuses_and_is_tried_again(producer: Producer) -> None:
+    async with Callstream.over_kafka("broker.example:9092") as client:
+        producer.died = True
+        producer.failures["start"] = KafkaConnectionError("no")
+        tries = (client.submit("calculation", message=[ITEM]) for _ in range(10))
+        refusals = await asyncio.gather(*tries, return_exceptions=True)
+        assert [type(refusal) for refusal in refusals] == [RefusedError] * 10
+        assert producer.starts == 2
+        producer.failures.clear()
+        await client.submit("calculation", message=[ITEM])
+    assert (producer.starts, len(producer.sent)) == (3, 1)
+
+
+async def test_who_gives_up_does_not_take_the_renewal_from_the_others(producer: Producer) -> None:
+    async with Callstream.over_kafka("broker.example:9092") as client:
+        producer.died = True
+        first, second = (asyncio.create_task(client.submit("calculation", message=[ITEM])) for _ in range(2))
+        await asyncio.sleep(0)
+        first.cancel()
+        await second
+    assert first.cancelled()
+    assert (producer.starts, len(producer.sent)) == (2, 1)
 
 
 async def test_outside_its_block_nothing_is_sent(producer: Producer) -> None:
