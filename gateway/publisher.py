@@ -8,7 +8,7 @@ from typing import Protocol
 from aiokafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeError
 
 from callstream.contract.records import OutgoingRecord
-from callstream.runtime.kafka import PRODUCER_BATCH, client_options
+from callstream.runtime.kafka import client_options
 from callstream.runtime.logs import get_logger
 from callstream.runtime.producers import Producer
 from callstream.runtime.settings import Settings
@@ -66,8 +66,8 @@ class KafkaPublisher:
             "acks": "all",
             "enable_idempotence": settings.kafka.idempotent,
             "linger_ms": 0,
-            "max_batch_size": PRODUCER_BATCH,
-            "max_request_size": settings.topics.max_message_bytes,
+            "max_batch_size": settings.sizes.batch,
+            "max_request_size": settings.sizes.request,
             "request_timeout_ms": round(settings.kafka.request_timeout.total_seconds() * 1000),
         }
         self._producer: Producer | None = None

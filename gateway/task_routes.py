@@ -12,9 +12,10 @@ from fastapi.routing import APIRoute
 from pydantic import AwareDatetime, ValidationError
 from pydantic_core import ErrorDetails
 
-from callstream.contract.headers import HeaderError, event_headers, trace_context
+from callstream.contract.headers import HeaderError, event_headers
 from callstream.contract.ids import keyed_task_id, new_task_id
 from callstream.contract.messages import Accepted, JobResponseStructure
+from callstream.contract.propagation import trace_context
 from callstream.contract.records import Headers, OutgoingRecord
 from callstream.contract.retries import DEADLINE_HEADER, deadline_of
 from callstream.contract.topics import Topics

@@ -9,17 +9,19 @@ from typing import NamedTuple, Protocol
 
 from callstream.contract.dead_letters import Reason
 from callstream.contract.headers import HeaderError, event_headers
-from callstream.contract.messages import CallbackAttempt, CallbackBody, TaskResult, result_digest
+from callstream.contract.messages import CallbackAttempt, result_digest
 from callstream.contract.receivers import receiver_of
 from callstream.contract.records import OutgoingRecord, Record
 from callstream.contract.retries import Progress, deadline_of, parked, progress_of
+from callstream.contract.sizes import cut
 from callstream.runtime.logs import get_logger
 from callstream.runtime.settings import Settings
 from stream_app.outcome import Delivered, Forbidden, Outcome, Refused, describe, name, status_of
-from stream_app.output import Output
+from stream_app.output import Output, ProduceError, RecordTooLargeError
 from stream_app.policy import Policy
-from stream_app.reading import UnreadableError, read
+from stream_app.reading import UnreadableError
 from stream_app.receivers import Busy, Receivers
+from stream_app.results import Result, read_result
 
 log = get_logger()
 
@@ -36,7 +38,7 @@ class _Job(NamedTuple):
     """A result that was read, with what its headers say."""
 
     record: Record
-    result: TaskResult
+    result: Result
     url: str
     progress: Progress
     deadline: datetime
@@ -57,7 +59,7 @@ class CallbackAgent:
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._topics = settings.topic_names
-        self._limit = 2 * settings.topics.max_message_bytes
+        self._sizes = settings.sizes
         self._policy = Policy(settings.callbacks.schedule, settings.callbacks.retry_after_cap)
         self._expiry = settings.callbacks.expiry
         self._tiers = {self._topics.retry(tier): tier for tier in self._policy.tiers}
@@ -85,16 +87,33 @@ class CallbackAgent:
             return 0.0  # `process` says what is wrong with it
 
     async def process(self, record: Record) -> None:
-        """Return when the callback was delivered, its next step is durable, or none was asked for."""
+        """Return when the callback was delivered, its next step is durable, or none was asked for.
+
+        Raises:
+            ProduceError: the next step cannot be written.
+        """
+        try:
+            await self._process(record)
+        except ProduceError:
+            raise
+        except Exception as error:
+            log.exception("callback.failed", topic=record.partition.topic, offset=record.offset)
+            await self.refuse(record, Reason.INTERNAL_ERROR, f"an error of ours: {type(error).__name__}")
+
+    async def refuse(self, record: Record, reason: Reason, error: str) -> None:
+        """Put the record aside for a fault that is not its receiver's."""
+        await self._output.dead_letter(record, self._topics.task_dead_letters, reason, error)
+
+    async def _process(self, record: Record) -> None:
         now = self._clock()
         try:
             progress = progress_of(record, now)
             expiry = progress.first_seen + self._expiry
             deadline = min(deadline_of(record.headers) or expiry, expiry)
-            result = read(record, TaskResult, self._limit)
+            result = read_result(record, self._limit_of(record))
         except (HeaderError, UnreadableError) as error:
             reason = error.reason if isinstance(error, UnreadableError) else Reason.UNREADABLE
-            await self._output.dead_letter(record, self._topics.task_dead_letters, reason, str(error))
+            await self.refuse(record, reason, str(error))
             return
         if result.callback_url is None:
             return  # who asked reads it in `task.results`
@@ -116,10 +135,8 @@ class CallbackAgent:
         async def attempt() -> Outcome:
             nonlocal began, tried
             began, tried = self._clock(), time.monotonic()  # after what it waited for its turn
-            body = CallbackBody.model_construct(results=result.results, errors=result.errors, task_id=result.task_id)
-            content = body.model_dump_json().encode()
-            headers = self._signer.headers(result.task_id, job.url, began, content)
-            return await self._delivery.attempt(job.url, content, {"content-type": "application/json", **headers})
+            headers = self._signer.headers(result.task_id, job.url, began, result.body)
+            return await self._delivery.attempt(job.url, result.body, {"content-type": "application/json", **headers})
 
         may_probe = job.record.partition.topic != self._topics.results
         outcome = await self._receivers.ask(receiver, attempt, may_probe=may_probe)
@@ -149,7 +166,7 @@ class CallbackAgent:
             receiver=receiver,
             outcome=name(outcome),
             status=status_of(outcome),
-            detail="" if isinstance(outcome, Delivered) else _told_outside(outcome),
+            detail="" if isinstance(outcome, Delivered) else cut(_told_outside(outcome)),
             started=began,
             duration_ms=round(took.total_seconds() * 1000),
             next_due=due,
@@ -166,7 +183,7 @@ class CallbackAgent:
             detail=attempt.detail,
             next_due=due and due.isoformat(),
         )
-        told = self._output.write(self._attempt_record(attempt))
+        told = self._tell(attempt)
         if isinstance(outcome, Delivered):
             await told
         elif due is not None:
@@ -178,10 +195,22 @@ class CallbackAgent:
 
     async def _park(self, job: _Job, progress: Progress) -> None:
         tier = self._policy.tier_for(progress.due - self._clock())
-        await self._output.write(parked(job.record, self._topics.retry(tier), progress))
+        try:
+            await self._output.write(parked(job.record, self._topics.retry(tier), progress))
+        except RecordTooLargeError as error:  # the tier takes less than `callstream topics` has it take
+            await self.refuse(job.record, Reason.TOO_LARGE, f"it cannot wait in {self._topics.retry(tier)}: {error}")
 
     async def _bury(self, job: _Job, reason: Reason, error: str) -> None:
         await self._output.dead_letter(job.record, self._topics.callback_dead_letters, reason, error)
+
+    async def _tell(self, attempt: CallbackAttempt) -> None:
+        try:
+            await self._output.write(self._attempt_record(attempt))
+        except RecordTooLargeError:  # as above; no callback shall depend on what is told of it
+            log.exception("attempt.not-recorded", task_id=attempt.task_id)
+
+    def _limit_of(self, record: Record) -> int:
+        return self._sizes.result if record.partition.topic == self._topics.results else self._sizes.tier
 
     def _attempt_record(self, attempt: CallbackAttempt) -> OutgoingRecord:
         headers = event_headers(attempt.task_id, "callback.attempted", "callbacks")

@@ -14,6 +14,7 @@ from stream_app.kafka_app import KafkaApp
 from stream_app.output import Output
 from stream_app.policy import Policy
 from stream_app.receivers import LONGEST_QUEUED, Limits, Receivers
+from stream_app.room import Room, Size
 from stream_app.service import Plan, serve
 from stream_app.workload import Workload
 
@@ -33,10 +34,17 @@ def run(settings: Settings, health: socket.socket | None) -> None:
                 HttpDelivery(transport, own.deadline),
                 Signer(own.secrets, own.host_secrets),
                 Receivers(_limits(settings), lambda: datetime.now(UTC)),
-                Output(app),
+                Output(app, settings.sizes.dead_letter),
             )
             workload = Workload(
-                agent.process, span=own.window, in_flight=own.in_flight, flow=app, fail=ending.fail, wake=agent.wake
+                agent.process,
+                span=own.window,
+                # What is tried again does not stand before what is new, nor the other way round.
+                room=Room(Size(own.in_flight, own.in_flight_bytes), lanes=2),
+                lane=settings.topic_names.is_retry,
+                flow=app,
+                fail=ending.fail,
+                wake=agent.wake,
             )
             topics = [*agent.sources, settings.topic_names.attempts, *settings.topic_names.dead_letters]
 

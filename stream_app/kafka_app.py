@@ -14,7 +14,6 @@ from faust.exceptions import ProducerSendError
 from faust.types import ConsumerT, TransportT
 
 from callstream.contract.records import OutgoingRecord, Record, TopicPartition
-from callstream.runtime.kafka import PRODUCER_BATCH
 from callstream.runtime.settings import Settings
 from stream_app.kafka_consumer import Consumer, Transport
 from stream_app.output import ProduceError, RecordTooLargeError
@@ -57,8 +56,8 @@ class KafkaApp(faust.App):
             consumer_max_fetch_size=_DATA_FETCH,
             producer_acks=-1,
             producer_linger=linger.total_seconds(),
-            producer_max_batch_size=PRODUCER_BATCH,
-            producer_max_request_size=2 * settings.topics.max_message_bytes,
+            producer_max_batch_size=settings.sizes.batch,
+            producer_max_request_size=settings.sizes.dead_letter,
             producer_request_timeout=kafka.request_timeout.total_seconds(),
             topic_allow_declare=False,
             topic_disable_leader=True,

@@ -7,11 +7,13 @@ import stamina
 
 from callstream.contract.dead_letters import Reason, dead_letter
 from callstream.contract.records import OutgoingRecord, Record
+from callstream.contract.sizes import LETTER_HEADERS, cut, size_of
 from callstream.runtime.logs import get_logger
 
 log = get_logger()
 _ATTEMPTS = 5
 _PAUSES = timedelta(seconds=30)  # more than those between the attempts together
+_SMALL = 2 * LETTER_HEADERS  # bytes of a dead letter that every topic takes
 _WRITES = 3  # the most that follow one another for a record: its result, a shorter one, a dead letter
 
 
@@ -37,11 +39,13 @@ class Output:
     """Writes records durably.
 
     When the broker does not come back within several attempts, ProduceError reaches the workload, which ends the
-    process with its records unfinished: they are read again.
+    process with its records unfinished: they are read again. A dead letter has `letter_limit` bytes at most, which its
+    topic takes.
     """
 
-    def __init__(self, producer: Producer) -> None:
+    def __init__(self, producer: Producer, letter_limit: int) -> None:
         self._producer = producer
+        self._letter_limit = letter_limit
 
     async def write(self, record: OutgoingRecord) -> None:
         try:
@@ -51,20 +55,20 @@ class Output:
             await self._write_again(record)
 
     async def dead_letter(self, record: Record, topic: str, reason: Reason, error: str) -> None:
-        """Put `record` aside with the reason; when even this topic finds it too large, without its value."""
+        """Put `record` aside with the reason, and without what would be too large."""
         name, partition = record.partition
         log.warning(
             "record.dead-lettered",
             reason=reason,
-            error=error,
+            error=cut(error),
             origin=f"{name}/{partition}@{record.offset}",
             topic=topic,
         )
-        letter = dead_letter(record, topic, reason, error)
+        letter = dead_letter(record, topic, reason, error, self._letter_limit)
         try:
             await self.write(letter)
-        except RecordTooLargeError:
-            await self.write(letter._replace(value=None))
+        except RecordTooLargeError:  # the topic takes less than `callstream topics` has it take
+            await self.write(dead_letter(record, topic, reason, error, min(size_of(letter) - 1, _SMALL)))
 
     @stamina.retry(on=ProduceError, attempts=_ATTEMPTS, timeout=None)
     async def _write_again(self, record: OutgoingRecord) -> None:

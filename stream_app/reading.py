@@ -7,6 +7,7 @@ from pydantic import BaseModel, ValidationError
 from callstream.contract.dead_letters import Reason
 from callstream.contract.messages import CallbackUrl
 from callstream.contract.records import Record
+from callstream.contract.sizes import cut
 
 MessageT = TypeVar("MessageT", bound=BaseModel)
 _SHOWN = 5  # validation errors named in a dead letter
@@ -50,4 +51,4 @@ def read(record: Record, model: type[MessageT], limit: int) -> MessageT:
         details = error.errors(include_url=False, include_context=False, include_input=False)
         shown = [f"{'.'.join(map(str, detail['loc'])) or 'value'}: {detail['msg']}" for detail in details[:_SHOWN]]
         more = [f"and {len(details) - _SHOWN} more"] if len(details) > _SHOWN else []
-        raise UnreadableError(Reason.UNREADABLE, "; ".join(shown + more)) from error
+        raise UnreadableError(Reason.UNREADABLE, cut("; ".join(shown + more))) from error

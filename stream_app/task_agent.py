@@ -5,17 +5,19 @@ from datetime import UTC, datetime
 from typing import Any
 
 from callstream.contract.dead_letters import Reason
-from callstream.contract.headers import HeaderError, event_headers, readable_task_id, task_id_of, trace_context
+from callstream.contract.headers import HeaderError, event_headers, readable_task_id, task_id_of
 from callstream.contract.messages import Entry, TaskRequest, TaskResult, Times
+from callstream.contract.propagation import passed_on
 from callstream.contract.records import OutgoingRecord, Record
-from callstream.contract.retries import deadline_header, deadline_of
+from callstream.contract.retries import deadline_of
+from callstream.contract.sizes import cut
 from callstream.contract.topics import Topics
 from callstream.runtime.logs import get_logger
 from callstream.runtime.settings import Settings
 from callstream.tasks import Task, TaskContext, Tasks
 from callstream.tasks.executors import Executors
 from callstream.tasks.run import Entries, Limits, run_items
-from stream_app.output import Output, RecordTooLargeError
+from stream_app.output import Output, ProduceError, RecordTooLargeError
 from stream_app.reading import UnreadableError, address_of, read
 
 log = get_logger()
@@ -44,7 +46,20 @@ class TaskAgent:
         return list(self._tasks)
 
     async def process(self, record: Record) -> None:
-        """Return when the record's result, or its dead letter, is durable."""
+        """Return when the record's result, or its dead letter, is durable.
+
+        Raises:
+            ProduceError: neither can be written.
+        """
+        try:
+            await self._process(record)
+        except ProduceError:
+            raise
+        except Exception as error:
+            log.exception("task.failed", task=record.partition.topic, offset=record.offset)
+            await self.refuse(record, Reason.INTERNAL_ERROR, f"an error of ours: {type(error).__name__}")
+
+    async def _process(self, record: Record) -> None:
         task = self._tasks[record.partition.topic]
         started = datetime.now(UTC)
         try:
@@ -66,7 +81,7 @@ class TaskAgent:
         if address is None:
             await letter
             return
-        entries = Entries([], [{"request": error.encode("utf-8", "backslashreplace").decode()}])
+        entries = Entries([], [{"request": cut(error)}])
         task = self._tasks[record.partition.topic]
         result = _result(record, readable_task_id(record), task, address.callback_url, entries, datetime.now(UTC))
         await asyncio.gather(letter, self._output.write(self._record(record, result)))
@@ -90,8 +105,7 @@ class TaskAgent:
                 await self.refuse(record, Reason.TOO_LARGE, f"the task's result: {error}")
 
     def _record(self, record: Record, result: TaskResult) -> OutgoingRecord:
-        passed_on = (*trace_context(record.headers), *deadline_header(record.headers))
-        headers = event_headers(result.task_id, f"{result.task}.finished", "tasks", passed_on)
+        headers = event_headers(result.task_id, f"{result.task}.finished", "tasks", passed_on(record.headers))
         value = result.model_dump_json().encode()
         return OutgoingRecord(self._topics.results, result.task_id.encode(), value, headers)
 

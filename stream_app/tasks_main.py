@@ -10,6 +10,7 @@ from callstream.tasks.executors import open_executors
 from stream_app.ending import Ending, run_to_the_end
 from stream_app.kafka_app import KafkaApp
 from stream_app.output import Output
+from stream_app.room import Room, Size
 from stream_app.service import Plan, serve
 from stream_app.suspects import Suspects
 from stream_app.task_agent import TaskAgent
@@ -32,12 +33,12 @@ def run(settings: Settings, health: socket.socket | None) -> None:
             open_executors(limits.threads, limits.processes) as executors,
         ):
             context = TaskContext(http, limits.fetch_limit)
-            agent = TaskAgent(settings, tasks, context, executors, Output(app))
+            agent = TaskAgent(settings, tasks, context, executors, Output(app, settings.sizes.dead_letter))
             suspects = Suspects(agent.process, agent.refuse, app.save)
             workload = Workload(
                 suspects.process,
                 span=limits.window,
-                in_flight=limits.in_flight,
+                room=Room(Size(limits.in_flight, limits.in_flight_bytes), lanes=len(tasks)),
                 flow=app,
                 fail=ending.fail,
                 alone=suspects.alone,

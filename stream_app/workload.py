@@ -7,12 +7,14 @@ import asyncio
 import math
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Protocol, cast
 
 from callstream.contract.records import Record, TopicPartition
+from callstream.contract.sizes import size_of
+from stream_app.room import Room
 from stream_app.window import Slot, Window
 
 _LOOK_AGAIN = 60.0  # seconds
@@ -29,10 +31,11 @@ class Flow(Protocol):
 class _Partition:
     """A partition's window, the records read that found no room in it, and the work under way."""
 
-    __slots__ = ("alarm", "alone", "name", "next", "running", "waiting", "window")
+    __slots__ = ("alarm", "alone", "lane", "name", "next", "running", "waiting", "window")
 
-    def __init__(self, name: TopicPartition, span: int) -> None:
+    def __init__(self, name: TopicPartition, span: int, lane: Hashable) -> None:
         self.name = name
+        self.lane = lane
         self.window = Window(span)
         self.waiting: deque[Record] = deque()
         self.running: dict[asyncio.Task[None], float] = {}  # since when, the oldest first
@@ -46,7 +49,7 @@ class _Partition:
 
 
 class Workload:
-    """Processes records, each in a task of its own, at most `in_flight` at once and `span` a partition.
+    """Processes records, each in a task of its own, as many at once as `room` has for their `lane`, `span` a partition.
 
     `process` must not raise for anything that a record can bring; if it does, its record stays unfinished and `fail`
     is told, which is to end the process: what is not finished is read again. A record is not begun before `wake` (both
@@ -59,16 +62,18 @@ class Workload:
         process: Callable[[Record], Awaitable[None]],
         *,
         span: int,
-        in_flight: int,
+        room: Room,
         flow: Flow,
         fail: Callable[[BaseException], None],
+        lane: Callable[[str], Hashable] = lambda topic: topic,
         wake: Callable[[Record], float] = lambda _: 0.0,
         alone: Callable[[Record], bool] = lambda _: False,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._process = process
         self._span = span
-        self._in_flight = in_flight
+        self._room = room
+        self._lane = lane
         self._flow = flow
         self._fail = fail
         self._wake = wake
@@ -78,13 +83,12 @@ class Workload:
         self._cut: list[_Partition] = []  # what was read of logs that were cut off or made anew
         self._since: dict[asyncio.Task[None], float] = {}  # where it differs from when it was begun
         self._queue: deque[_Partition] = deque()  # those with waiting records, served in turn
-        self._running = 0
         self._open = True
 
     @property
     def running(self) -> int:
         """How many records are under way."""
-        return self._running
+        return self._room.records
 
     @property
     def oldest(self) -> float:
@@ -115,7 +119,7 @@ class Workload:
         if anew:  # at once, for what waits may be forgotten
             self._begin(partition, record)
             return
-        if partition.waiting or not self._room(partition) or self._wake(record) > self._clock():
+        if partition.waiting or not self._has_room(partition) or self._wake(record) > self._clock():
             partition.waiting.append(record)
             if len(partition.waiting) == 1:
                 self._flow.hold(partition.name)
@@ -166,7 +170,7 @@ class Workload:
 
     def _partition(self, name: TopicPartition) -> _Partition:
         if name not in self._partitions:
-            self._partitions[name] = _Partition(name, self._span)
+            self._partitions[name] = _Partition(name, self._span, self._lane(name.topic))
         return self._partitions[name]
 
     def _cut_off(self, name: TopicPartition) -> _Partition:
@@ -184,20 +188,20 @@ class Workload:
         if partition.alarm is not None:
             partition.alarm.cancel()
 
-    def _room(self, partition: _Partition) -> bool:
-        return self._open and self._running < self._in_flight and not partition.full
+    def _has_room(self, partition: _Partition) -> bool:
+        return self._open and not partition.full and self._room.has(partition.lane)
 
     def _begin(self, partition: _Partition, record: Record) -> None:
         partition.alone = self._alone(record)
         slot = partition.window.begin(record.offset, record.following)
         task = asyncio.ensure_future(self._process(record))
         partition.running[task] = time.monotonic()
-        self._running += 1
-        task.add_done_callback(partial(self._ended, partition, slot))
+        self._room.enter(partition.lane, size := size_of(record))
+        task.add_done_callback(partial(self._ended, partition, slot, size))
 
-    def _ended(self, partition: _Partition, slot: Slot, task: asyncio.Task[None]) -> None:
+    def _ended(self, partition: _Partition, slot: Slot, size: int, task: asyncio.Task[None]) -> None:
         del partition.running[task]
-        self._running -= 1
+        self._room.leave(partition.lane, size)
         self._since.pop(task, None)
         if self._partitions.get(partition.name) is partition or partition in self._cut:  # or else it was revoked
             error = asyncio.CancelledError() if task.cancelled() else task.exception()
@@ -227,9 +231,9 @@ class Workload:
     def _begin_waiting(self) -> None:
         """Give free room to the partitions in turn, a record each."""
         full = []
-        while self._queue and self._open and self._running < self._in_flight:
+        while self._queue and self._open:
             partition = self._queue.popleft()
-            if partition.full:
+            if not self._has_room(partition):
                 full.append(partition)
                 continue
             self._begin(partition, partition.waiting.popleft())

@@ -10,8 +10,9 @@ from callstream.contract.header_fields import HeaderField, rules
 from callstream.contract.ids import derived_task_id
 from callstream.contract.records import Headers, Record
 
-_TASK_ID_PATTERN = "[!-~]{1,128}"
-_TASK_ID = re.compile(_TASK_ID_PATTERN.encode())
+TASK_ID_LIMIT = 128  # characters
+_TASK_ID_PATTERN = f"[!-~]{{1,{TASK_ID_LIMIT}}}"
+_TASK_ID = re.compile(_TASK_ID_PATTERN)
 TASK_ID_EXAMPLE = "019a5f0e-6c3b-7d21-9e54-0b1f3c6a7d88"
 TIME_EXAMPLE = "2026-01-31T12:00:00+00:00"
 
@@ -34,7 +35,6 @@ TRACE_FIELDS = (
     HeaderField("tracestate", "W3C trace context, passed on", "vendor=opaque", required=False),
 )
 _EVENT = tuple(field.name for field in _EVENT_FIELDS)
-_PASSED_ON = frozenset(field.name for field in TRACE_FIELDS)
 
 
 class HeaderError(ValueError):
@@ -70,10 +70,13 @@ def task_id_of(record: Record) -> str:
         return derived_task_id(record)
     if len(found) > 1:
         raise HeaderError("the header ce_id is there more than once")
-    value = found[0]
-    if value is None or not _TASK_ID.fullmatch(value):
-        raise HeaderError("the header ce_id is not 1 to 128 printable ASCII characters")
-    return value.decode()
+    if not is_task_id(task_id := (found[0] or b"").decode("latin-1")):
+        raise HeaderError(f"the header ce_id is not 1 to {TASK_ID_LIMIT} printable ASCII characters")
+    return task_id
+
+
+def is_task_id(text: str) -> bool:
+    return _TASK_ID.fullmatch(text) is not None
 
 
 def readable_task_id(record: Record) -> str:
@@ -82,7 +85,3 @@ def readable_task_id(record: Record) -> str:
         return task_id_of(record)
     except HeaderError:
         return derived_task_id(record)
-
-
-def trace_context(headers: Headers) -> Headers:
-    return tuple((name, value) for name, value in headers if name in _PASSED_ON)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from callstream.contract.header_fields import HeaderField, rules
 from callstream.contract.headers import TIME_EXAMPLE, HeaderError
 from callstream.contract.records import Headers, OutgoingRecord, Record
+from callstream.contract.sizes import cut_bytes
 
 PROGRESS_FIELDS = (
     HeaderField("callback_attempts", "How many attempts were made", "2", rules(pattern="^[0-9]+$")),
@@ -24,7 +25,10 @@ DEADLINE_FIELD = HeaderField(
 _ATTEMPTS, _WAITS, _FIRST_SEEN, _DUE, _LAST_ERROR = (field.name for field in PROGRESS_FIELDS)
 PROGRESS_HEADERS = frozenset(field.name for field in PROGRESS_FIELDS)
 DEADLINE_HEADER = DEADLINE_FIELD.name
-_ERROR_LIMIT = 1_024  # characters
+_ERROR_LIMIT = 1_024  # bytes
+_TIME_LIMIT = 64  # characters
+_MOST_COUNTED = 10**9  # attempts, and waits
+_EARLIEST, _LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(3000, 1, 1, tzinfo=UTC)
 
 
 class Progress(NamedTuple):
@@ -49,14 +53,33 @@ def progress_of(record: Record, now: datetime) -> Progress:
     try:
         texts = {name: (value or b"").decode() for name, value in found.items()}
         return Progress(
-            int(texts[_ATTEMPTS]),
-            int(texts[_WAITS]),
-            datetime.fromisoformat(texts[_FIRST_SEEN]).astimezone(UTC),
-            datetime.fromisoformat(texts[_DUE]).astimezone(UTC),
-            texts[_LAST_ERROR],
+            _count(texts[_ATTEMPTS]),
+            _count(texts[_WAITS]),
+            _time(texts[_FIRST_SEEN]),
+            _time(texts[_DUE]),
+            texts[_LAST_ERROR][:_ERROR_LIMIT],
         )
     except (KeyError, ValueError, OverflowError) as error:
         raise HeaderError(f"the headers of a waiting result cannot be read: {error!r}") from error
+
+
+def _count(text: str) -> int:
+    if not 0 <= (count := int(text)) <= _MOST_COUNTED:
+        raise ValueError(f"{count} is not a count of attempts")
+    return count
+
+
+def _time(text: str) -> datetime:
+    """Return a time that a delay can be added to."""
+    if not _EARLIEST <= (time := _iso_time(text).astimezone(UTC)) < _LATEST:
+        raise ValueError(f"{text} is out of range")
+    return time
+
+
+def _iso_time(text: str) -> datetime:
+    if len(text) > _TIME_LIMIT:  # fractions of a second may have any number of digits
+        raise ValueError(f"it has more than {_TIME_LIMIT} characters")
+    return datetime.fromisoformat(text)
 
 
 def parked(record: Record, topic: str, progress: Progress) -> OutgoingRecord:
@@ -66,7 +89,7 @@ def parked(record: Record, topic: str, progress: Progress) -> OutgoingRecord:
         (_WAITS, str(progress.waits).encode()),
         (_FIRST_SEEN, progress.first_seen.isoformat().encode()),
         (_DUE, progress.due.isoformat().encode()),
-        (_LAST_ERROR, progress.last_error[:_ERROR_LIMIT].encode("utf-8", "replace")),
+        (_LAST_ERROR, cut_bytes(progress.last_error, _ERROR_LIMIT)),
     )
     return OutgoingRecord(topic, record.key, record.value, (*without_progress(record.headers), *ours))
 
@@ -86,7 +109,7 @@ def deadline_of(headers: Headers) -> datetime | None:
         return None
     try:
         ((_, value),) = found
-        deadline = datetime.fromisoformat((value or b"").decode())
+        deadline = _iso_time((value or b"").decode())
         in_utc = deadline.astimezone(UTC)
     except (ValueError, OverflowError) as error:
         raise HeaderError(f"the header {DEADLINE_HEADER} is not one ISO 8601 time: {error}") from error

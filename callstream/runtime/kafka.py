@@ -14,8 +14,6 @@ from callstream.runtime.settings import Settings
 
 log = get_logger()
 _LOOK_AGAIN = 1.0  # seconds
-# aiokafka wakes everyone who waits for a full batch at once; with its default of 16 KiB a backlog costs twice as much.
-PRODUCER_BATCH = 2**18  # bytes a partition
 
 
 def client_options(settings: Settings, client_id: str) -> dict[str, Any]:

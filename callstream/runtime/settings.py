@@ -21,6 +21,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from callstream.contract.durations import duration
 from callstream.contract.signature import HostSecret, checked, host_secret
+from callstream.contract.sizes import LARGEST, Sizes, least_record
 from callstream.contract.topics import Topics
 
 PREFIX = "CALLSTREAM_"
@@ -95,7 +96,10 @@ class TopicSettings(Group):
     partitions: int = Field(6, ge=1, le=10_000, description="Partitions of each topic; the most replicas that help")
     replication_factor: int = Field(-1, ge=-1, le=100, description="Copies of each partition; -1: the broker's default")
     max_message_bytes: int = Field(
-        4 * _MIB, ge=64 * 1024, le=512 * _MIB, description="Largest record in bytes; twice that for dead letters"
+        4 * _MIB,
+        le=LARGEST,
+        description="Largest record in bytes; a result that would be larger is an error of each of its items. Twice "
+        "that for dead letters, a little more for what waits in a tier",
     )
     retention: Annotated[timedelta, BeforeValidator(_duration), Field(ge=timedelta(days=1))] = Field(
         timedelta(days=7),
@@ -105,6 +109,7 @@ class TopicSettings(Group):
 
 class Gateway(Group):
     body_limit: PositiveInt = Field(_MIB, description="Largest request body in bytes, at both doors")
+    item_limit: PositiveInt = Field(1_000, description="Most items of a request, at both doors")
     deadline: PositiveSeconds = Field(
         timedelta(seconds=5), description="Time within which every request has its answer"
     )
@@ -120,7 +125,12 @@ class Tasks(Group):
     window: PositiveInt = Field(
         10_000, description="Records a partition that may be begun and not committed: the bound on duplicates"
     )
-    in_flight: PositiveInt = Field(2_000, description="Tasks under way in one process")
+    in_flight: PositiveInt = Field(
+        2_000, description="Tasks under way in one process; of each type only so many that there is room for the others"
+    )
+    in_flight_bytes: int = Field(
+        64 * _MIB, ge=_MIB, description="Bytes of requests under way in one process; beyond them no more are begun"
+    )
     item_concurrency: PositiveInt = Field(10, description="Items of one task under way at once")
     item_deadline: PositiveSeconds = Field(timedelta(seconds=30), description="Time for one item")
     deadline: PositiveSeconds = Field(timedelta(minutes=5), description="Time for all items of a task together")
@@ -135,6 +145,9 @@ class Callbacks(Group):
         10_000, description="Records a partition that may be begun and not committed: the bound on duplicates"
     )
     in_flight: PositiveInt = Field(2_000, description="Callbacks under way in one process")
+    in_flight_bytes: int = Field(
+        64 * _MIB, ge=_MIB, description="Bytes of results under way in one process; beyond them no more are begun"
+    )
     receiver_in_flight: PositiveInt = Field(32, description="Callbacks under way at one receiver, in one process")
     receiver_queue: PositiveInt = Field(
         256,
@@ -209,6 +222,10 @@ class Settings(BaseSettings):
     def topic_names(self) -> Topics:
         return Topics(self.topics.prefix)
 
+    @cached_property
+    def sizes(self) -> Sizes:
+        return Sizes(self.topics.max_message_bytes)
+
 
 def load_settings() -> Settings:
     """Read the settings.
@@ -217,10 +234,21 @@ def load_settings() -> Settings:
         SettingsError: a value cannot be used.
     """
     try:
-        return Settings()
+        settings = Settings()
     except ValidationError as error:
         lines = [f"{variable(detail['loc'])}: {_part(detail['loc'])}{detail['msg']}" for detail in error.errors()]
         raise SettingsError("\n".join(lines)) from error
+    _check_that_records_fit(settings)
+    return settings
+
+
+def _check_that_records_fit(settings: Settings) -> None:
+    body, items = settings.gateway.body_limit, settings.gateway.item_limit
+    if settings.topics.max_message_bytes < (least := least_record(body, items)):
+        raise SettingsError(
+            f"{variable(('topics', 'max_message_bytes'))}: must be at least {least} for what may come of a request: "
+            f"{variable(('gateway', 'body_limit'))} is {body}, {variable(('gateway', 'item_limit'))} is {items}"
+        )
 
 
 def variable(path: tuple[int | str, ...]) -> str:

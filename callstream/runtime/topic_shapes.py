@@ -11,10 +11,12 @@ def topic_shapes(settings: Settings, tasks: Iterable[str]) -> dict[str, Shape]:
     """Return every topic that an install with these task types needs, with its shape."""
     topics, names = settings.topics, settings.topic_names
     kept = topics.retention // timedelta(milliseconds=1)
-    shape = Shape(topics.partitions, topics.replication_factor, topics.max_message_bytes, kept)
+    sizes = settings.sizes
+    shape = Shape(topics.partitions, topics.replication_factor, sizes.request, kept)
     wanted = dict.fromkeys(names.all(tasks, settings.callbacks.tiers), shape)
-    # A dead letter is larger than the record in it, must never be refused, and waits for a person.
-    letters = shape._replace(largest=2 * topics.max_message_bytes, retention=4 * kept)
+    tiers = {names.retry(tier): shape._replace(largest=sizes.tier) for tier in settings.callbacks.tiers}
+    # A dead letter waits for a person.
+    letters = shape._replace(largest=sizes.dead_letter, retention=4 * kept)
     # A replay asks them what became of its dead letters.
     attempts = {names.attempts: shape._replace(retention=letters.retention)}
-    return wanted | dict.fromkeys(names.dead_letters, letters) | attempts
+    return wanted | tiers | dict.fromkeys(names.dead_letters, letters) | attempts

@@ -36,7 +36,7 @@ class Contract:
         self, topic: str, key: bytes | None, value: bytes | None, headers: Iterable[tuple[str, bytes | None]]
     ) -> list[str]:
         message = self._message_of[topic]
-        texts = {name: raw and raw.decode(errors="replace") for name, raw in headers}
+        texts = {name: None if raw is None else raw.decode(errors="replace") for name, raw in headers}
         is_json = message["contentType"] == "application/json"
         payload = json.loads(value) if is_json and value is not None else None
         return [

@@ -29,6 +29,7 @@ from callstream.runtime.settings import Settings
 from stream_app import ending, service
 from stream_app.ending import Ending, run_to_the_end
 from stream_app.kafka_app import KafkaApp
+from stream_app.room import Room, Size
 from stream_app.service import Plan, serve
 from stream_app.workload import Workload
 
@@ -169,7 +170,7 @@ def run_case(way: str, step: str, beginning: str) -> NoReturn:
         app: KafkaApp = stand_in  # type: ignore[assignment]
         flow: Any = None
         async with _composition(steps["composition.close"]):
-            workload = Workload(_well, span=1, in_flight=1, flow=flow, fail=end.fail)
+            workload = Workload(_well, span=1, room=Room(Size(1, 2**30), lanes=1), flow=flow, fail=end.fail)
             stand_in.workload = workload
             ended = asyncio.ensure_future(_end(beginning, stand_in, end))
             plan = Plan("tasks", [], lambda _: None, timedelta(0), socket.create_server(("127.0.0.1", 0)))

@@ -69,7 +69,7 @@ async def more_calls(receiver: Receiver, count: int) -> None:
 @asynccontextmanager
 async def receiving() -> AsyncIterator[Receiver]:
     receiver = Receiver()
-    app = web.Application()
+    app = web.Application(client_max_size=2**26)
     app.router.add_post("/", receiver._receive)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()

@@ -4,8 +4,13 @@ import socket
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from tests.unit.records import Broker
+
+# How long one example takes is the machine's to say.
+settings.register_profile("callstream", deadline=None)
+settings.load_profile("callstream")
 
 _INTERNET = {socket.AF_INET, socket.AF_INET6}
 

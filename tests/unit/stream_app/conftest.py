@@ -11,4 +11,4 @@ from tests.unit.records import Broker
 def output(broker: Broker) -> Iterator[Output]:
     """Write to the broker, trying again as often as ever but without waiting."""
     with stamina.set_testing(testing=True, attempts=100, cap=True):
-        yield Output(broker)
+        yield Output(broker, 2**20)

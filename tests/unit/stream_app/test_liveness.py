@@ -11,6 +11,7 @@ from callstream.contract.records import Record, TopicPartition
 from stream_app import liveness as module
 from stream_app.liveness import Liveness
 from stream_app.output import patience
+from stream_app.room import Room, Size
 from stream_app.workload import Workload
 
 REQUEST = timedelta(seconds=30)
@@ -32,7 +33,11 @@ def watched(app: Any, work: timedelta) -> tuple[Liveness, Workload, asyncio.Even
     """Return a workload whose records end with the event."""
     go_on = asyncio.Event()
     flow: Any = SimpleNamespace(hold=lambda _: None, release=lambda _: None)
-    workload = Workload(lambda _: go_on.wait(), span=9, in_flight=9, flow=flow, fail=lambda _: None)  # type: ignore[arg-type,return-value]
+
+    async def process(_: Record) -> None:
+        await go_on.wait()
+
+    workload = Workload(process, span=9, room=Room(Size(9, 2**30), lanes=1), flow=flow, fail=lambda _: None)
     return Liveness(app, workload, work, REQUEST), workload, go_on
 
 

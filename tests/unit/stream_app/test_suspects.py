@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from callstream.contract.dead_letters import Reason
 from callstream.contract.records import Record, TopicPartition
 from stream_app.output import ProduceError
+from stream_app.room import Room, Size
 from stream_app.suspects import Note, Place, Suspects, inherited
 from stream_app.workload import Workload
 from tests.support.waiting import eventually
@@ -109,7 +110,7 @@ class Life:
         self.workload = Workload(
             self.suspects.process,
             span=world.span,
-            in_flight=50,
+            room=Room(Size(50, 2**30), lanes=1),
             flow=Flow(),
             fail=world.failures.append,
             alone=self.suspects.alone,
@@ -221,7 +222,9 @@ async def under_way_at_once(places: dict[TopicPartition, Place], records: int) -
 
     suspects = Suspects(work, refuse_nothing, saved)
     suspects.take_over(places)
-    workload = Workload(suspects.process, span=ROOM, in_flight=ROOM, flow=Flow(), fail=fail, alone=suspects.alone)
+    workload = Workload(
+        suspects.process, span=ROOM, room=Room(Size(ROOM, 2**30), lanes=1), flow=Flow(), fail=fail, alone=suspects.alone
+    )
     for offset in range(records):
         for name in places:
             workload.admit(record(name, offset))

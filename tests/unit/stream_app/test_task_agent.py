@@ -229,7 +229,7 @@ def test_whatever_a_record_brings_it_ends_as_one_record(
 ) -> None:
     broker = Broker()
     request = record(value, headers=tuple(headers), key=key, timestamp=timestamp)
-    asyncio.run(agent(Output(broker)).process(request))
+    asyncio.run(agent(Output(broker, 2**20)).process(request))
     assert broker.only.value == value
 
 
@@ -247,6 +247,6 @@ def test_whatever_a_record_holds_it_ends_as_a_result_or_a_dead_letter(
     value: bytes | None, headers: list[tuple[str, bytes | None]]
 ) -> None:
     broker = Broker()
-    asyncio.run(agent(Output(broker)).process(record(value, headers=tuple(headers))))
+    asyncio.run(agent(Output(broker, 2**20)).process(record(value, headers=tuple(headers))))
     topics = [taken.topic for taken in broker.taken]
     assert topics in (["task.results"], ["task.dead-letters"], ["task.dead-letters", "task.results"])

@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from callstream.contract.records import Gap, Record, TopicPartition
 from stream_app import workload as module
+from stream_app.room import Room, Size
 from stream_app.workload import Workload
 from tests.support.waiting import eventually
 
@@ -47,7 +48,12 @@ class WorkloadMachine(RuleBasedStateMachine):
         self.committed = dict.fromkeys(PARTITIONS, 0)
         self.read = dict.fromkeys(PARTITIONS, 0)
         self.workload = Workload(
-            self.process, span=SPAN, in_flight=IN_FLIGHT, flow=self.reader, fail=self.failures.append
+            self.process,
+            span=SPAN,
+            room=Room(Size(IN_FLIGHT, 2**30), lanes=1),
+            lane=lambda _: None,
+            flow=self.reader,
+            fail=self.failures.append,
         )
 
     async def process(self, work: Record) -> None:
@@ -178,7 +184,14 @@ async def test_a_failure_ends_the_process_and_its_record_stays_unfinished() -> N
     async def fail(_: Record) -> None:
         raise RuntimeError("the broker took neither result nor dead letter")
 
-    workload = Workload(fail, span=SPAN, in_flight=IN_FLIGHT, flow=Reader(), fail=failures.append)
+    workload = Workload(
+        fail,
+        span=SPAN,
+        room=Room(Size(IN_FLIGHT, 2**30), lanes=1),
+        lane=lambda _: None,
+        flow=Reader(),
+        fail=failures.append,
+    )
     workload.admit(record(PARTITIONS[0], 4))
     await workload.drain(1)
     assert [type(failure) for failure in failures] == [RuntimeError]
@@ -193,7 +206,14 @@ async def test_a_drain_begins_nothing_and_waits_for_what_is_under_way() -> None:
         begun.append(item.offset)
         await gate.wait()
 
-    workload = Workload(work, span=1, in_flight=IN_FLIGHT, flow=Reader(), fail=lambda _: None)
+    workload = Workload(
+        work,
+        span=1,
+        room=Room(Size(IN_FLIGHT, 2**30), lanes=1),
+        lane=lambda _: None,
+        flow=Reader(),
+        fail=lambda _: None,
+    )
     workload.admit(record(PARTITIONS[0], 0))
     workload.admit(record(PARTITIONS[0], 1))
     assert not await workload.drain(0.01)
@@ -212,7 +232,9 @@ async def test_free_room_goes_to_the_partitions_in_turn() -> None:
         gates.append(gate := asyncio.Event())
         await gate.wait()
 
-    workload = Workload(work, span=10, in_flight=1, flow=Reader(), fail=lambda _: None)
+    workload = Workload(
+        work, span=10, room=Room(Size(1, 2**30), lanes=1), lane=lambda _: None, flow=Reader(), fail=lambda _: None
+    )
     for partition in PARTITIONS[:2]:
         for offset in range(3):
             workload.admit(record(partition, offset))
@@ -232,7 +254,8 @@ class Alarm:
         self.workload = Workload(
             self.work,
             span=10_000,
-            in_flight=IN_FLIGHT,
+            room=Room(Size(IN_FLIGHT, 2**30), lanes=1),
+            lane=lambda _: None,
             flow=self.reader,
             fail=lambda _: None,
             wake=lambda item: item.timestamp,
@@ -292,7 +315,14 @@ async def test_a_gap_is_finished_like_a_record_and_then_passed() -> None:
     async def work(item: Record) -> None:
         await gates[item.offset].wait()
 
-    workload = Workload(work, span=SPAN, in_flight=IN_FLIGHT, flow=Reader(), fail=lambda _: None)
+    workload = Workload(
+        work,
+        span=SPAN,
+        room=Room(Size(IN_FLIGHT, 2**30), lanes=1),
+        lane=lambda _: None,
+        flow=Reader(),
+        fail=lambda _: None,
+    )
     workload.admit(gap(5, 100))
     workload.admit(record(PARTITIONS[0], 100))
     gates[100].set()
@@ -312,7 +342,9 @@ async def test_a_log_that_is_anew_is_read_from_its_beginning_and_what_was_read_b
         await gate.wait()
 
     reader = Reader()
-    workload = Workload(work, span=2, in_flight=IN_FLIGHT, flow=reader, fail=lambda _: None)
+    workload = Workload(
+        work, span=2, room=Room(Size(IN_FLIGHT, 2**30), lanes=1), lane=lambda _: None, flow=reader, fail=lambda _: None
+    )
     for offset in (7, 8, 9):  # the last of them waits for room
         workload.admit(record(PARTITIONS[0], offset))
     workload.admit(gap(0, 0, anew=True))
@@ -338,7 +370,14 @@ async def test_who_stands_by_grows_no_older(monkeypatch: pytest.MonkeyPatch) -> 
             await turn.wait()
         await end.wait()
 
-    workload = Workload(work, span=SPAN, in_flight=IN_FLIGHT, flow=Reader(), fail=lambda _: None)
+    workload = Workload(
+        work,
+        span=SPAN,
+        room=Room(Size(IN_FLIGHT, 2**30), lanes=1),
+        lane=lambda _: None,
+        flow=Reader(),
+        fail=lambda _: None,
+    )
     workload.admit(record(PARTITIONS[0], 0))
     await asyncio.sleep(0)
     now = 200.0

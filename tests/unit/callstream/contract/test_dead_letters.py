@@ -6,7 +6,10 @@ from hypothesis import strategies as st
 
 from callstream.contract.dead_letters import DeadLetter, Reason, dead_letter, opened
 from callstream.contract.records import Headers, OutgoingRecord, Record, TopicPartition
+from callstream.contract.sizes import LETTER_HEADERS, size_of
 from tests.unit.records import header, record
+
+LETTER = dead_letter(record(b""), "task.dead-letters", Reason.REFUSED, "")
 
 
 @pytest.mark.parametrize("value", [b"\xff not { json", b"", None])
@@ -27,6 +30,7 @@ def test_a_dead_letter_tells_its_origin_and_reason(reason: Reason) -> None:
         "dead_letter_topic": b"data.requests",
         "dead_letter_partition": b"3",
         "dead_letter_offset": b"42",
+        "dead_letter_cut": b"",
     }
 
 
@@ -37,6 +41,34 @@ def test_the_error_of_a_dead_letter_is_bounded_and_always_utf_8(text: str, times
     assert len(error) <= 4_096
     assert (text * times).encode("utf-8", "replace").startswith(error)
     error.decode()
+
+
+@pytest.mark.parametrize(
+    ("value", "headers", "key", "cut"),
+    [
+        (900, 100, 100, ""),
+        (9_000, 100, 100, "value"),
+        (100, 9_000, 100, "value,headers"),
+        (100, 100, 9_000, "value,headers,key"),
+    ],
+)
+def test_a_dead_letter_says_what_it_leaves_out_and_always_fits(value: int, headers: int, key: int, cut: str) -> None:
+    original = record(b"v" * value, key=b"k" * key, headers=(("h", b"h" * headers),))
+    letter = dead_letter(original, "task.dead-letters", Reason.TOO_LARGE, "why", 2_000)
+    assert size_of(letter) <= 2_000
+    found = opened(stored(letter))
+    assert found is not None
+    assert found.cut == cut
+    assert (found.original.value is None) == ("value" in cut)
+    assert (found.original.headers == ()) == ("headers" in cut)
+    assert (found.original.key is None) == ("key" in cut)
+
+
+@given(st.text(), st.sampled_from(Reason))
+def test_what_a_dead_letter_adds_fits_into_the_room_for_it(error: str, reason: Reason) -> None:
+    original = record(b"value", key=b"key", topic="t" * 249)
+    letter = dead_letter(original, "t" * 249, reason, error * 5_000)
+    assert size_of(letter) - size_of(OutgoingRecord("t", original.key, original.value, ())) <= LETTER_HEADERS
 
 
 _HEADERS = st.lists(
@@ -61,7 +93,7 @@ def test_a_dead_letter_opens_to_what_was_put_in(
 ) -> None:
     original = record(value, headers=headers, timestamp=1.0)
     letter = stored(dead_letter(original, "task.dead-letters", reason, error))
-    assert opened(letter) == DeadLetter(original, reason, error)
+    assert opened(letter) == DeadLetter(original, reason, error, "")
 
 
 @pytest.mark.parametrize(
@@ -69,10 +101,10 @@ def test_a_dead_letter_opens_to_what_was_put_in(
     [
         (),
         (("dead_letter_reason", b"unreadable"),),
-        dead_letter(record(b""), "task.dead-letters", Reason.REFUSED, "").headers[::-1],
-        (*dead_letter(record(b""), "task.dead-letters", Reason.REFUSED, "").headers, ("one", b"more")),
-        (*dead_letter(record(b""), "task.dead-letters", Reason.REFUSED, "").headers[:-1], ("dead_letter_offset", b"x")),
-        (*dead_letter(record(b""), "task.dead-letters", Reason.REFUSED, "").headers[:-1], ("dead_letter_offset", None)),
+        LETTER.headers[::-1],
+        (*LETTER.headers, ("one", b"more")),
+        (*LETTER.headers[:-2], ("dead_letter_offset", b"x"), LETTER.headers[-1]),
+        (*LETTER.headers[:-2], ("dead_letter_offset", None), LETTER.headers[-1]),
     ],
 )
 def test_what_others_wrote_among_dead_letters_is_none_of_ours(headers: Headers) -> None:

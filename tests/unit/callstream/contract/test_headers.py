@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callstream.contract.headers import HeaderError, event_headers, task_id_of, trace_context
+from callstream.contract.headers import HeaderError, event_headers, task_id_of
 from callstream.contract.records import Headers, Record, TopicPartition
 from tests.unit.records import record
 
@@ -58,11 +58,6 @@ def test_two_places_have_the_same_derived_id_only_if_they_are_one(
     one: tuple[str, int, int], other: tuple[str, int, int]
 ) -> None:
     assert (task_id_of(at(*one)) == task_id_of(at(*other))) == (one == other)
-
-
-def test_the_trace_goes_on_and_nothing_else_does() -> None:
-    headers: Headers = (("ce_id", b"a"), *TRACE, ("authorization", b"secret"), ("Traceparent", b"x"))
-    assert trace_context(headers) == TRACE
 
 
 def test_the_headers_of_an_event_are_those_of_cloudevents_and_read_back() -> None:
