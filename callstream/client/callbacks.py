@@ -1,5 +1,6 @@
 """For a receiver: a callback as a value, if it comes from who knows the secret."""
 
+import re
 from collections.abc import Iterable, Mapping
 
 from pydantic import SecretStr, ValidationError
@@ -7,6 +8,10 @@ from standardwebhooks import WebhookVerificationError
 
 from callstream.contract.messages import CallbackBody
 from callstream.contract.signature import keys
+
+_SIGNATURE = "webhook-signature"
+_V1 = re.compile("v1,[A-Za-z0-9+/]{43}=")  # HMAC-SHA256 in base64
+_NONE = "none,"  # a signature of no version, which matches nothing
 
 
 class UnverifiedError(Exception):
@@ -23,15 +28,26 @@ def verify(body: bytes, headers: Mapping[str, str], secrets: Iterable[str]) -> C
     candidates = keys(map(SecretStr, secrets))
     if not candidates:
         raise ValueError("without a secret nothing can be verified")
-    why = ""
+    why, known = "", _with_known_signatures(headers)
     for key in candidates:
         try:
-            key.verify(body, dict(headers), json_parse=False)
-        except (WebhookVerificationError, ValueError) as error:  # the latter where UTF-8 or base64 was expected
+            key.verify(body, known, json_parse=False)
+        except (WebhookVerificationError, ValueError) as error:  # the latter where UTF-8 was expected
             why = str(error)
             continue
         return _callback(body, headers)
     raise UnverifiedError(why)
+
+
+def _with_known_signatures(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return the headers, and of the signatures those that the package can judge.
+
+    Standard Webhooks lets a sender add signatures of versions to come; the package fails at what has not one comma.
+    """
+    known = {name.lower(): value for name, value in headers.items()}
+    if found := known.get(_SIGNATURE):
+        known[_SIGNATURE] = " ".join(part for part in found.split() if _V1.fullmatch(part)) or _NONE
+    return known
 
 
 def _callback(body: bytes, headers: Mapping[str, str]) -> CallbackBody:

@@ -69,6 +69,12 @@ async def test_one_secret_in_common_is_enough(receiver: Open, known: tuple[str, 
     assert await receiver(*known).take(signed(*used)) == (200, "signature verified")
 
 
+async def test_signatures_that_it_does_not_know_are_passed_over(receiver: Open) -> None:
+    headers = signed(NEW)
+    headers["webhook-signature"] = f"v1a,c2ln v2 v1,a,b {headers['webhook-signature']} v1,x"
+    assert await receiver(NEW).take(headers) == (200, "signature verified")
+
+
 async def test_what_is_signed_need_not_be_json(receiver: Open) -> None:
     assert await receiver(NEW).take(signed(NEW, body=b"no json"), b"no json") == (200, "signature verified")
 
@@ -87,8 +93,8 @@ async def test_a_changed_body_is_wrong(receiver: Open, change: bytes) -> None:
         ({"webhook-timestamp": "nan"}, "Invalid Signature Headers"),
         ({"webhook-timestamp": ""}, "Missing required headers"),
         ({"webhook-signature": ""}, "Missing required headers"),
-        ({"webhook-signature": "v1"}, "it cannot be read"),
-        ({"webhook-signature": "v1,x"}, "it cannot be read"),
+        ({"webhook-signature": "v1"}, "No matching signature found"),
+        ({"webhook-signature": "v1,x"}, "No matching signature found"),
         ({"webhook-signature": "v2,eA=="}, "No matching signature found"),
     ],
 )
