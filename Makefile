@@ -24,7 +24,8 @@ demo: $(BIN)/.runtime ## the seed's two examples, answered by callback, on an em
 	@$(BIN)/python -m demo
 
 # --env /dev/null: honcho would put .env over what BROKER says; the processes read .env themselves.
-up: $(BIN)/.runtime ## every process (gateway 8000, receiver 8001) until Ctrl-C
+# UP is honcho's process id: what honcho has started ends with it (demo/restarting.sh).
+up: $(BIN)/.runtime ## every process (gateway 8000, receiver 8001) until Ctrl-C; what ends is started again
 	@services='gateway tasks callbacks receiver'; bootstrap=127.0.0.1:9092; \
 	case "$$BROKER" in \
 	  embedded) services="broker $$services"; export CALLSTREAM_KAFKA__IDEMPOTENT=false CALLSTREAM_KAFKA__SESSION_TIMEOUT=6 ;; \
@@ -36,6 +37,7 @@ up: $(BIN)/.runtime ## every process (gateway 8000, receiver 8001) until Ctrl-C
 	test "$$bootstrap" || { echo "BROKER=$$BROKER is not embedded, apache or HOST:PORT" >&2; exit 2; }; \
 	export CALLSTREAM_EGRESS__ALLOW="$${CALLSTREAM_EGRESS__ALLOW:-127.0.0.0/8,::1/128}"; \
 	export CALLSTREAM_KAFKA__BOOTSTRAP="$$bootstrap" PATH="$(CURDIR)/$(BIN):$$PATH"; \
+	export UP=$$$$; \
 	exec honcho --env /dev/null start $$services
 
 test: $(BIN)/.dev ## all tests: unit, integration, end to end, chaos
