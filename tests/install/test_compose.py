@@ -87,9 +87,9 @@ async def test_what_compose_brings_up_calls_back_and_loses_nothing(
         )
 
 
-async def test_only_loopback_is_published_and_only_its_own_network_is_allowed(project: Compose) -> None:
+async def test_only_loopback_is_published_and_only_its_receiver_is_allowed(project: Compose) -> None:
     await project("create")
     for one in await project.containers():
         assert all(port["URL"] in {"", "127.0.0.1"} for port in one["Publishers"] or []), one
     inspected = await docker("inspect", *(one["ID"] for one in await project.containers("callbacks")))
-    assert f"CALLSTREAM_EGRESS__ALLOW={project.subnet}" in inspected
+    assert f"CALLSTREAM_EGRESS__ALLOW={project.receiver_address}/32" in inspected

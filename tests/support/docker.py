@@ -71,13 +71,15 @@ class Compose:
 
     def __init__(self) -> None:
         self.gateway, self.receiver = free_port(), free_port()
-        self.subnet = f"10.{200 + randbelow(50)}.{randbelow(256)}.0/24"
+        network = f"10.{200 + randbelow(50)}.{randbelow(256)}"
+        self.receiver_address = f"{network}.250"
         self._project = f"callstream-{token_hex(4)}"
         self._env = {
             "IMAGE": IMAGE,
             "GATEWAY_PORT": str(self.gateway),
             "RECEIVER_PORT": str(self.receiver),
-            "SUBNET": self.subnet,
+            "SUBNET": f"{network}.0/24",
+            "RECEIVER_ADDRESS": self.receiver_address,
         }
 
     async def __call__(self, *command: str) -> str:
