@@ -13,7 +13,7 @@ from callstream.contract.messages import CallbackAttempt, result_digest
 from callstream.contract.receivers import receiver_of
 from callstream.contract.records import OutgoingRecord, Record
 from callstream.contract.retries import Progress, deadline_of, parked, progress_of
-from callstream.contract.sizes import cut
+from callstream.contract.sizes import cut, size_of
 from callstream.runtime.logs import get_logger
 from callstream.runtime.settings import Settings
 from stream_app.outcome import Delivered, Forbidden, Outcome, Refused, describe, name, status_of
@@ -22,6 +22,7 @@ from stream_app.policy import Policy
 from stream_app.reading import UnreadableError
 from stream_app.receivers import Busy, Receivers
 from stream_app.results import Result, read_result
+from stream_app.tiers import Tiers, by_our_clock
 
 log = get_logger()
 
@@ -57,12 +58,14 @@ class CallbackAgent:
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         chance: Callable[[], float] = random.random,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._topics = settings.topic_names
         self._sizes = settings.sizes
         self._policy = Policy(settings.callbacks.schedule, settings.callbacks.retry_after_cap)
         self._expiry = settings.callbacks.expiry
-        self._tiers = {self._topics.retry(tier): tier for tier in self._policy.tiers}
+        self._tiers = Tiers(self._topics, self._policy, clock, monotonic)
+        self._monotonic = monotonic
         self._delivery = delivery
         self._signer = signer
         self._receivers = receivers
@@ -73,18 +76,11 @@ class CallbackAgent:
     @property
     def sources(self) -> list[str]:
         """The topics to read."""
-        return [self._topics.results, *self._tiers]
+        return [self._topics.results, *self._tiers.topics]
 
     def wake(self, record: Record) -> float:
         """Return when the record is to be processed, in seconds since the epoch: one in a tier has to wait."""
-        tier = self._tiers.get(record.partition.topic)
-        if tier is None:
-            return 0.0
-        try:
-            due = progress_of(record, self._clock()).due
-            return self._policy.wake(tier, datetime.fromtimestamp(record.timestamp, UTC), due).timestamp()
-        except (HeaderError, ValueError, OverflowError, OSError):
-            return 0.0  # `process` says what is wrong with it
+        return self._tiers.wake(record)
 
     async def process(self, record: Record) -> None:
         """Return when the callback was delivered, its next step is durable, or none was asked for.
@@ -107,7 +103,7 @@ class CallbackAgent:
     async def _process(self, record: Record) -> None:
         now = self._clock()
         try:
-            progress = progress_of(record, now)
+            progress = by_our_clock(record, progress_of(record, now), now)
             expiry = progress.first_seen + self._expiry
             deadline = min(deadline_of(record.headers) or expiry, expiry)
             result = read_result(record, self._limit_of(record))
@@ -118,38 +114,44 @@ class CallbackAgent:
         if result.callback_url is None:
             return  # who asked reads it in `task.results`
         job = _Job(record, result, result.callback_url, progress, deadline)
-        if progress.due > now:  # it came out with the others of its tier, or its tier is none any more
-            await self._park(job, progress)
+        if progress.due > now and not self._is_back(job):
+            # It came out to look for its receiver, or with the others of its tier, or its tier is none any more.
+            await self._park(job, progress, looks=progress.waits > 0)
         elif now > deadline:
             last = f"; before: {progress.last_error}" if progress.last_error else ""
             await self._bury(job, Reason.EXPIRED, f"the deadline {deadline.isoformat()} has passed{last}")
         else:
             await self._ask(job)
 
+    def _is_back(self, job: _Job) -> bool:
+        """Return whether the result was to wait for its receiver, and that answers again."""
+        return job.progress.waits > 0 and self._receivers.is_back(receiver_of(job.url))
+
     async def _ask(self, job: _Job) -> None:
         result = job.result
         receiver = receiver_of(job.url)
         began = self._clock()
-        tried = time.monotonic()
+        tried = self._monotonic()
 
         async def attempt() -> Outcome:
             nonlocal began, tried
-            began, tried = self._clock(), time.monotonic()  # after what it waited for its turn
+            began, tried = self._clock(), self._monotonic()  # after what it waited for its turn
             headers = self._signer.headers(result.task_id, job.url, began, result.body)
             return await self._delivery.attempt(job.url, result.body, {"content-type": "application/json", **headers})
 
-        may_probe = job.record.partition.topic != self._topics.results
-        outcome = await self._receivers.ask(receiver, attempt, may_probe=may_probe)
+        fresh = job.progress.attempts == 0 and job.progress.waits <= 1
+        size = size_of(job.record)
+        outcome = await self._receivers.ask(receiver, attempt, size=size, fresh=fresh)
         if isinstance(outcome, Busy):
             await self._wait(job, outcome)
         else:
-            await self._settle(job, outcome, receiver, began, timedelta(seconds=time.monotonic() - tried))
+            await self._settle(job, outcome, receiver, began, timedelta(seconds=self._monotonic() - tried))
 
     async def _wait(self, job: _Job, busy: Busy) -> None:
         """Let the result wait without charging it an attempt."""
         progress, now = job.progress, self._clock()
-        pause = self._policy.next_pause(progress.waits, away=busy.away, jitter=self._chance())
-        due = max(now + pause, busy.until)
+        pause = self._policy.next_pause(progress.waits, away=busy.away, crowded=busy.crowded, jitter=self._chance())
+        due = now + max(pause, busy.rest)
         error = progress.last_error or busy.why
         log.debug("callback.waits", task_id=job.result.task_id, why=busy.why, due=due.isoformat())
         await self._park(job, progress._replace(waits=progress.waits + 1, due=due, last_error=error))
@@ -172,7 +174,8 @@ class CallbackAgent:
             next_due=due,
             result_digest=result_digest(job.record.value or b""),
         )
-        log.info(
+        say = log.info if isinstance(outcome, Delivered) else log.warning
+        say(
             "callback.attempted",
             task_id=attempt.task_id,
             attempt=number,
@@ -186,15 +189,18 @@ class CallbackAgent:
         told = self._tell(attempt)
         if isinstance(outcome, Delivered):
             await told
-        elif due is not None:
-            waits = Progress(number, 0, job.progress.first_seen, due, describe(outcome))
-            await asyncio.gather(told, self._park(job, waits))
+        elif due is not None and delay is not None:
+            looks = self._policy.looks_early(outcome, delay) and self._receivers.is_away(receiver)
+            waits = Progress(number, int(looks), job.progress.first_seen, due, describe(outcome))
+            await asyncio.gather(told, self._park(job, waits, looks=looks))
         else:
             reason, error = _reason(outcome, expired=delay is not None), _told_outside(outcome)
             await asyncio.gather(told, self._bury(job, reason, error))
 
-    async def _park(self, job: _Job, progress: Progress) -> None:
-        tier = self._policy.tier_for(progress.due - self._clock())
+    async def _park(self, job: _Job, progress: Progress, *, looks: bool = False) -> None:
+        """Let the result wait until it is due, or until it `looks` whether its receiver is back."""
+        remaining = progress.due - self._clock()
+        tier = self._policy.look_tier(remaining) if looks else self._policy.tier_for(remaining)
         try:
             await self._output.write(parked(job.record, self._topics.retry(tier), progress))
         except RecordTooLargeError as error:  # the tier takes less than `callstream topics` has it take

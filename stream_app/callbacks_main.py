@@ -1,7 +1,7 @@
 """The composition root of `callstream callbacks`."""
 
 import socket
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from callstream.contract.signature import Signer
 from callstream.runtime.egress import EgressGuard
@@ -33,7 +33,7 @@ def run(settings: Settings, health: socket.socket | None) -> None:
                 settings,
                 HttpDelivery(transport, own.deadline),
                 Signer(own.secrets, own.host_secrets),
-                Receivers(_limits(settings), lambda: datetime.now(UTC)),
+                Receivers(limits_of(settings)),
                 Output(app, settings.sizes.dead_letter),
             )
             workload = Workload(
@@ -59,12 +59,15 @@ def run(settings: Settings, health: socket.socket | None) -> None:
     run_to_the_end("callbacks", own.drain, compose)
 
 
-def _limits(settings: Settings) -> Limits:
+def limits_of(settings: Settings) -> Limits:
+    """Return what holds for the receivers of one process."""
     own = settings.callbacks
     return Limits(
         in_flight=own.receiver_in_flight,
         queue=own.receiver_queue,
-        total=own.in_flight,
+        # The other half is for what is read, parked and told, so that nobody waits for that.
+        total=max(1, own.in_flight // 2),
+        size=max(1, own.in_flight_bytes // 2),
         failures=own.breaker_failures,
         pauses=Policy(own.schedule, own.retry_after_cap).pauses,
     )

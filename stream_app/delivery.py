@@ -32,6 +32,10 @@ class HttpDelivery:
                 response = await self._transport.handle_async_request(request)
                 outcome = _answered(response)
                 await _read_some(response)
+        except asyncio.CancelledError:
+            if outcome is None:
+                raise
+            return outcome  # it was answered, whoever does not want to wait for the rest of the answer
         except TimeoutError:
             return outcome or Unreachable(f"no answer within {self._deadline:g} s")
         except AddressForbiddenError as error:

@@ -11,7 +11,10 @@ _SPREAD = (
 )
 _SHORT_PAUSES = 4  # for a receiver that is only busy
 _MOST_ROUNDS = 10  # in one tier
-_LONGEST_PAUSE = timedelta(minutes=5)  # between two looks at a receiver that is away
+_LONGEST_PAUSE = timedelta(minutes=1)  # between two looks at a receiver that is away
+_CROWDED_PAUSE = timedelta(minutes=5)  # the same where very many wait
+# Who is to be tried later than that is not looked at in between: it would be written hundreds of times for one attempt.
+_LONGEST_LOOKED = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class Policy:
     @property
     def pauses(self) -> list[timedelta]:
         """How long to leave alone a receiver that is away, the first time and each further time."""
-        return [tier for tier in self.tiers if tier <= _LONGEST_PAUSE] or self.tiers[:1]
+        return self._up_to(_LONGEST_PAUSE)
 
     def next_delay(self, outcome: Outcome, attempt: int, jitter: float) -> timedelta | None:
         """Return how long to wait after `attempt` (1 for the first) ended in `outcome`; None: there is no other.
@@ -42,11 +45,21 @@ class Policy:
             delay = max(delay, min(outcome.retry_after, self.retry_after_cap))
         return spread(delay, jitter)
 
-    def next_pause(self, waits: int, *, away: bool, jitter: float) -> timedelta:
-        """Return how long a result waits whose receiver is `away`, or else busy; it has waited `waits` times before."""
+    def next_pause(self, waits: int, *, away: bool, crowded: bool, jitter: float) -> timedelta:
+        """Return how long a result waits whose receiver is `away`, or else busy; it has waited `waits` times before.
+
+        Where it is `crowded`, the others that wait for the receiver look at it often enough.
+        """
+        if crowded:
+            return spread(self._up_to(_CROWDED_PAUSE)[-1], jitter)
         if not away:  # it works its queue off, and is worth asking often, but not for ever so many
             waits = min(waits // _SHORT_PAUSES, 1)
         return spread(self.pauses[min(waits, len(self.pauses) - 1)], jitter)
+
+    def looks_early(self, outcome: Outcome, delay: timedelta) -> bool:
+        """Return whether one that is tried again after `delay` looks meanwhile whether its receiver, away, is back."""
+        asked = isinstance(outcome, Throttled) and outcome.retry_after is not None
+        return not asked and self.pauses[-1] * (1 + _SPREAD) < delay <= _LONGEST_LOOKED
 
     def tier_for(self, remaining: timedelta) -> timedelta:
         """Return the longest tier that is over when `remaining` is, or the next longer if it would take many rounds.
@@ -62,10 +75,21 @@ class Policy:
             return tiers[len(fitting)]
         return fitting[-1]
 
+    def look_tier(self, remaining: timedelta) -> timedelta:
+        """Return the tier of one that is tried again when `remaining` is over and looks in between."""
+        return self.tier_for(min(remaining, self.pauses[-1]))
+
     def wake(self, tier: timedelta, parked: datetime, due: datetime) -> datetime:
         """Return when a result comes out of its tier: when it is due, unless that is later than the tier's others."""
         last = parked + tier * (1 + _SPREAD)
         return due if due <= last + self.tiers[0] else last
+
+    def longest_held(self, tier: timedelta) -> timedelta:
+        """Return for how long the first of a tier may be waited for, whatever its record says."""
+        return tier * (1 + _SPREAD) + self.tiers[0]
+
+    def _up_to(self, longest: timedelta) -> list[timedelta]:
+        return [tier for tier in self.tiers if tier <= longest] or self.tiers[:1]
 
 
 def spread(delay: timedelta, jitter: float) -> timedelta:

@@ -1,29 +1,38 @@
-"""A bulkhead and a breaker for each receiver, so that none of them costs another anything."""
+"""Who asks which receiver when: a bulkhead and a breaker for each, and a share of the room that suits it.
 
-import asyncio
+None of them costs another anything: docs/decisions/0015-room-is-shared-by-how-long-it-is-held.md and
+0016-what-waits-for-a-receiver-looks-every-half-minute.md.
+"""
+
 import time
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import NamedTuple
 
-from stream_app.outcome import Failed, Outcome, Throttled, Unreachable
+from callstream.runtime.egress import dials_seen_by
+from stream_app.breaker import Breaker, Look
+from stream_app.bulkhead import Bulkhead
+from stream_app.outcome import Outcome, Unreachable
+from stream_app.patience import Patience
+from stream_app.receiver import Receiver, ReceiverState
+from stream_app.shares import Kind, Share, Shares
 
 _UNPROVEN_AT_ONCE = 8  # attempts at a receiver that did not answer well the last time, or was never asked
-_SERVER_ERROR = 500
 _MOST_KNOWN = 10_000  # receivers remembered, the least recently used is forgotten
-LONGEST_QUEUED = timedelta(seconds=2)  # who waits holds room that others need
-_AVERAGED = 10  # attempts
+_QUEUED = timedelta(seconds=2)  # who waits holds room that others need
+LONGEST_QUEUED = 2 * _QUEUED  # behind a probe, and for its turn
+QUICK = timedelta(seconds=1)  # an attempt that takes longer is one of the slow ones from then on
 _PASSED_OVER = 10  # at a time, so that no call takes long
 
 
 @dataclass(frozen=True)
 class Limits:
-    """`in_flight` attempts at one receiver at once, `total` at all receivers.
+    """`in_flight` attempts at one receiver at once; `total` callbacks with `size` bytes at all receivers.
 
-    `queue` more may wait at a receiver that did not answer well the last time; at one that did, as many as will have
-    their turn soon, at most half of `total`.
+    `queue` more may wait at a receiver that did not answer well the last time, and as many behind a probe; at one that
+    did answer, as many as will have their turn soon.
 
     A breaker opens after `failures` in a row, for the first of `pauses`, then the next, each further time.
     """
@@ -31,101 +40,81 @@ class Limits:
     in_flight: int
     queue: int
     total: int
+    size: int
     failures: int
     pauses: Sequence[timedelta]
 
 
 class Busy(NamedTuple):
-    """The receiver was not asked, because of `why`; it is of no use to ask again before `until`.
+    """The receiver was not asked, or not to the end, because of `why`; it is of no use to ask again for `rest`.
 
-    It is `away`, for all that is known, or else it answers and has enough to do.
+    It is `away`, for all that is known, or else it answers and has enough to do. `crowded`: very many wait for it.
     """
 
     why: str
-    until: datetime
-    away: bool
-
-
-class ReceiverState(NamedTuple):
-    """A receiver as metrics see it."""
-
-    in_flight: int
-    queued: int
-    open_until: datetime | None
-
-
-class _Receiver:
-    __slots__ = ("allowed", "failed", "in_flight", "open_until", "opened", "probing", "proven", "queue", "seconds")
-
-    def __init__(self, allowed: int) -> None:
-        self.in_flight = 0
-        self.queue: deque[asyncio.Future[None]] = deque()
-        self.allowed = allowed
-        self.proven = False  # whether the last attempt was answered well
-        self.seconds = 0.0  # that an attempt takes, the last ones more than those before
-        self.failed = 0  # in a row
-        self.opened = 0  # times in a row
-        self.open_until: datetime | None = None
-        self.probing = False
-
-    @property
-    def idle(self) -> bool:
-        return not self.in_flight and not self.queue
+    rest: timedelta = timedelta(0)
+    away: bool = False
+    crowded: bool = False
 
 
 class Receivers:
-    """All receivers by their key (scheme, host and port), a bounded number of them."""
+    """All receivers by their key (scheme, host and port), a bounded number; `clock` is monotonic, in seconds."""
 
-    def __init__(self, limits: Limits, clock: Callable[[], datetime]) -> None:
+    def __init__(self, limits: Limits, clock: Callable[[], float] = time.monotonic) -> None:
         self._limits = limits
         self._clock = clock
-        self._least = min(limits.in_flight, _UNPROVEN_AT_ONCE)
-        self._known: OrderedDict[str, _Receiver] = OrderedDict()
-        self._unproven = 0  # attempts and queued ones at receivers that are not proven
+        self._shares = Shares(limits.total, limits.size)
+        self._known: OrderedDict[str, Receiver] = OrderedDict()
 
-    async def ask(self, key: str, attempt: Callable[[], Awaitable[Outcome]], *, may_probe: bool) -> Outcome | Busy:
-        """Make the attempt when the receiver has room, or say that it has none; nothing is charged for that.
+    async def ask(
+        self, key: str, attempt: Callable[[], Awaitable[Outcome]], *, size: int, fresh: bool
+    ) -> Outcome | Busy:
+        """Make the attempt, with `size` bytes, when the receiver has room, or say that it has none.
 
-        A receiver whose breaker is open is asked by one probe at a time, and only by a caller that `may_probe`: a
-        probe may hang, and must not hold up what comes behind it.
+        Nothing is charged for that. A receiver whose breaker is open is asked by one probe at a time; who comes
+        meanwhile waits for what it finds out. What is `fresh`, not tried and not kept waiting before, may probe early.
         """
         receiver = self._receiver(key)
-        probe = receiver.open_until is not None
-        if (busy := self._refusal(receiver, may_probe=may_probe)) is not None:
-            return busy
-        counted = not receiver.proven
-        self._unproven += counted
-        receiver.probing = receiver.probing or probe
-        entered = False
+        look = receiver.breaker.look(self._clock(), fresh=fresh)
         try:
-            entered = await self._enter(receiver)
-            if not entered:
-                return _full(receiver, self._clock())
-            if not probe and receiver.open_until is not None:  # it opened while this one was queued
-                return _away(receiver, receiver.open_until)
-            began = time.monotonic()
-            outcome = await attempt()
-            receiver.seconds += (time.monotonic() - began - receiver.seconds) / _AVERAGED
-            self._learn(receiver, outcome, probe=probe)
-            return outcome
+            if look is Look.OPEN:
+                return self._away(receiver)
+            if look is Look.PROBED and receiver.behind >= self._limits.queue:
+                return self._away(receiver)
+            if look is Look.CLOSED and receiver.is_full(self._limits.queue, _QUEUED.total_seconds()):
+                return _full(receiver)
+            share = self._shares.claim(receiver.kind(QUICK.total_seconds()), receiver.ties, size)
+            if share is None:
+                return _full(receiver)
+            try:
+                return await self._in_turn(receiver, share, attempt, look)
+            finally:
+                self._shares.give_back(share)
         finally:
-            self._unproven -= counted
-            if probe:
-                receiver.probing = False
-            if entered:
-                self._leave(receiver)
+            if look is Look.PROBE:
+                receiver.end_probe()
+
+    def is_away(self, key: str) -> bool:
+        """Return whether the receiver is known to be left alone."""
+        receiver = self._known.get(key)
+        return receiver is not None and receiver.breaker.is_open
+
+    def is_back(self, key: str) -> bool:
+        """Return whether the receiver is known to answer well."""
+        receiver = self._known.get(key)
+        return receiver is not None and receiver.proven and not receiver.breaker.is_open
 
     def states(self) -> dict[str, ReceiverState]:
         """Return the receivers that are known at the moment, for metrics."""
-        return {
-            key: ReceiverState(receiver.in_flight, len(receiver.queue), receiver.open_until)
-            for key, receiver in self._known.items()
-        }
+        now = self._clock()
+        return {key: receiver.state(now) for key, receiver in self._known.items()}
 
-    def _receiver(self, key: str) -> _Receiver:
+    def _receiver(self, key: str) -> Receiver:
         receiver = self._known.get(key)
         if receiver is None:
-            receiver = self._known[key] = _Receiver(self._least)
+            limits = self._limits
+            bulkhead = Bulkhead(min(limits.in_flight, _UNPROVEN_AT_ONCE), limits.in_flight)
+            receiver = self._known[key] = Receiver(key, bulkhead, Breaker(limits.failures, limits.pauses))
             self._forget()
         else:
             self._known.move_to_end(key)
@@ -142,93 +131,47 @@ class Receivers:
             else:
                 self._known.move_to_end(key)
 
-    def _refusal(self, receiver: _Receiver, *, may_probe: bool) -> Busy | None:
+    async def _in_turn(
+        self, receiver: Receiver, share: Share, attempt: Callable[[], Awaitable[Outcome]], look: Look
+    ) -> Outcome | Busy:
+        if look is Look.PROBED and not await receiver.returned(_QUEUED.total_seconds()):
+            return self._away(receiver)
+        if not await receiver.bulkhead.enter(_QUEUED.total_seconds()):
+            return _full(receiver)
+        try:
+            if look is not Look.PROBE and receiver.breaker.is_open:  # it opened while this one was queued
+                return self._away(receiver)
+            return await self._attempt(receiver, share, attempt, probe=look is Look.PROBE)
+        finally:
+            receiver.bulkhead.leave()
+
+    async def _attempt(
+        self, receiver: Receiver, share: Share, attempt: Callable[[], Awaitable[Outcome]], *, probe: bool
+    ) -> Outcome | Busy:
+        began = self._clock()
+        patience = Patience(self._shares, share)
+        try:
+            with dials_seen_by(patience.dials):
+                outcome = await patience.run(attempt, QUICK.total_seconds(), receiver.begin_overdue)
+        finally:
+            receiver.remember(patience.addresses)
+            if patience.overdue:
+                receiver.end_overdue()
+        if outcome is None:
+            receiver.cut_short(QUICK.total_seconds())
+            return Busy("it takes its time, and so do as many others as may")
+        if patience.turned_back and isinstance(outcome, Unreachable):
+            return Busy("others hold what is to be had for those at its address")
         now = self._clock()
-        if receiver.open_until is not None:
-            if receiver.probing:  # for as long as it would be left alone if the probe failed
-                return _away(receiver, now + self._pause(receiver))
-            if not may_probe or now < receiver.open_until:
-                return _away(receiver, receiver.open_until)
-            return None
-        # However many receivers hang, those that answer find half of the room.
-        if not receiver.proven and self._unproven >= self._limits.total // 2:
-            return Busy("too many receivers do not answer", now, away=True)
-        return _full(receiver, now) if self._is_full(receiver) else None
+        receiver.learn(outcome, now - began, now, probe=probe)
+        return outcome
 
-    def _is_full(self, receiver: _Receiver) -> bool:
-        queued = len(receiver.queue)
-        if receiver.in_flight < receiver.allowed:
-            return False
-        if not receiver.proven:
-            return queued >= self._limits.queue
-        turn = queued * receiver.seconds / receiver.allowed
-        return turn > LONGEST_QUEUED.total_seconds() or queued >= self._limits.total // 2
-
-    async def _enter(self, receiver: _Receiver) -> bool:
-        """Return whether there was room, now or soon; `_leave` gives it back."""
-        if receiver.in_flight < receiver.allowed and not receiver.queue:
-            receiver.in_flight += 1
-            return True
-        try:
-            async with asyncio.timeout(LONGEST_QUEUED.total_seconds()):
-                await self._turn(receiver)
-        except TimeoutError:
-            return False
-        return True
-
-    async def _turn(self, receiver: _Receiver) -> None:
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        receiver.queue.append(turn)
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():  # its turn had come
-                self._leave(receiver)
-            elif turn in receiver.queue:  # `_leave` may have passed over it since it was cancelled
-                receiver.queue.remove(turn)
-            raise
-
-    def _leave(self, receiver: _Receiver) -> None:
-        receiver.in_flight -= 1
-        while receiver.queue and receiver.in_flight < receiver.allowed:
-            turn = receiver.queue.popleft()
-            if not turn.done():
-                receiver.in_flight += 1
-                turn.set_result(None)
-
-    def _learn(self, receiver: _Receiver, outcome: Outcome, *, probe: bool) -> None:
-        limits = self._limits
-        if not _is_failure(outcome):
-            receiver.failed = receiver.opened = 0
-            receiver.open_until = None
-            receiver.proven = True
-            receiver.allowed = min(limits.in_flight, receiver.allowed + 1)
-            return
-        receiver.proven = False
-        receiver.allowed = self._least
-        receiver.failed += 1
-        if probe or (receiver.open_until is None and receiver.failed >= limits.failures):
-            receiver.open_until = self._clock() + self._pause(receiver)
-            receiver.opened += 1
-
-    def _pause(self, receiver: _Receiver) -> timedelta:
-        return self._limits.pauses[min(receiver.opened, len(self._limits.pauses) - 1)]
+    def _away(self, receiver: Receiver) -> Busy:
+        now = self._clock()
+        why = f"the receiver failed {receiver.breaker.failed} times in a row"
+        return Busy(why, receiver.breaker.rest(now), away=True, crowded=receiver.crowded(now))
 
 
-def _away(receiver: _Receiver, until: datetime) -> Busy:
-    return Busy(f"the receiver failed {receiver.failed} times in a row", until, away=True)
-
-
-def _full(receiver: _Receiver, now: datetime) -> Busy:
-    return Busy("the receiver has as many callbacks under way as it may", now, away=not receiver.proven)
-
-
-def _is_failure(outcome: Outcome) -> bool:
-    """Return whether the outcome speaks of the receiver, and not of this one callback."""
-    match outcome:
-        case Throttled() | Unreachable():
-            return True
-        case Failed(status):
-            return status >= _SERVER_ERROR
-        case _:
-            return False
+def _full(receiver: Receiver) -> Busy:
+    away = not receiver.proven and receiver.kind(QUICK.total_seconds()) is Kind.SLOW
+    return Busy("the receiver has as many callbacks under way as it may", away=away)

@@ -4,7 +4,9 @@ It judges what a socket is about to dial, so no spelling, name or change of a na
 """
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 import aiohttp
@@ -57,6 +59,7 @@ _FOUR_IN_SIX = (
     IPv6Network("::ffff:0:0:0/96"),  # v4-translated, RFC 2765
     IPv6Network("::/96"),  # v4-compatible, RFC 4291
 )
+_seen_by: ContextVar[Callable[[str], None] | None] = ContextVar("seen_by", default=None)
 _MOST_ADDRESSES = 8  # of a name; a receiver that names thousands would have us dial each of them again and again
 
 
@@ -66,6 +69,16 @@ class AddressRefusedError(OSError):
     def __init__(self, address: str) -> None:
         super().__init__(None, "the url's address is not allowed")
         self.address = address
+
+
+@contextmanager
+def dials_seen_by(see: Callable[[str], None]) -> Iterator[None]:
+    """Show `see` every address that is dialled here, just before it is; an OSError that it raises prevents that."""
+    token = _seen_by.set(see)
+    try:
+        yield
+    finally:
+        _seen_by.reset(token)
 
 
 class EgressGuard:
@@ -90,6 +103,8 @@ class EgressGuard:
         """Return a socket for what is about to be dialled: aiohttp's `socket_factory`."""
         family, kind, protocol, _, (host, port, *_) = info
         self.check(str(host), int(port))
+        if (see := _seen_by.get()) is not None:
+            see(str(host))
         return socket.socket(family, kind, protocol)
 
     def _allows(self, address: Address) -> bool:

@@ -18,6 +18,7 @@ from stream_app.outcome import Delivered, Failed, Forbidden, Outcome, Refused, T
 from stream_app.output import Output
 from stream_app.policy import Policy
 from stream_app.receivers import Limits, Receivers
+from tests.support.virtual_time import in_virtual_time
 from tests.unit.records import CALLBACK_URL, Broker, header, record
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -59,8 +60,8 @@ class Bench:
         self.receiver = Receiver(*outcomes)
         settings = Settings.model_validate({"callbacks": {"schedule": SCHEDULE, **callbacks}})
         policy = Policy(settings.callbacks.schedule, settings.callbacks.retry_after_cap)
-        limits = Limits(in_flight=1, queue=0, total=100, failures=100, pauses=policy.pauses)
-        self.receivers = Receivers(limits, self.clock)
+        limits = Limits(in_flight=1, queue=0, total=100, size=2**26, failures=100, pauses=policy.pauses)
+        self.receivers = Receivers(limits)
         self.agent = CallbackAgent(
             settings, self.receiver, Signer(), self.receivers, output, clock=self.clock, chance=lambda: 0.0
         )
@@ -198,6 +199,7 @@ async def test_what_a_receiver_asks_for_is_waited_to_the_second_through_several_
     assert [attempt["number"] for attempt in b.attempts] == [1, 2], "to go from tier to tier is no attempt"
 
 
+@in_virtual_time
 async def test_a_busy_receiver_is_waited_for_longer_after_some_time_and_nothing_is_charged(
     bench: Callable[..., Bench],
 ) -> None:
@@ -210,8 +212,8 @@ async def test_a_busy_receiver_is_waited_for_longer_after_some_time_and_nothing_
     async def answer() -> Outcome:
         return Delivered(200)
 
-    await b.receivers.ask("http://receiver.example:80", answer, may_probe=True)
-    held = [asyncio.ensure_future(b.receivers.ask("http://receiver.example:80", hang, may_probe=True))]
+    await b.receivers.ask("http://receiver.example:80", answer, size=1, fresh=True)
+    held = [asyncio.ensure_future(b.receivers.ask("http://receiver.example:80", hang, size=1, fresh=True))]
     await asyncio.sleep(0)
     current, path = finished(), []
     for _ in range(5):

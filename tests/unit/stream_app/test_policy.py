@@ -14,6 +14,7 @@ from stream_app.retry_after import retry_after
 CAP = timedelta(hours=6)
 DEFAULT = Policy(Settings.model_construct().callbacks.schedule, CAP)
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+SILENCE = Unreachable("no answer within 15 s")
 
 delays = st.timedeltas(timedelta(milliseconds=1), timedelta(days=7))
 schedules = st.lists(delays, min_size=1, max_size=12)
@@ -54,21 +55,49 @@ def test_what_is_decided_is_not_tried_again(policy: Policy, outcome: Outcome, at
 
 
 @given(policies, st.integers(0, 30), st.booleans(), jitters)
-def test_pauses_grow_and_never_exceed_five_minutes_unless_every_tier_does(
+def test_pauses_grow_and_never_exceed_a_minute_unless_every_tier_does(
     policy: Policy,
     waited: int,
     away: bool,  # noqa: FBT001 - drawn
     jitter: float,
 ) -> None:
-    pause = policy.next_pause(waited, away=away, jitter=jitter)
-    assert pause <= policy.next_pause(waited + 1, away=away, jitter=jitter)
-    assert pause <= policy.next_pause(waited, away=True, jitter=jitter)
-    assert policy.next_pause(waited, away=True, jitter=0.0) <= max(timedelta(minutes=5), policy.tiers[0])
+    pause = policy.next_pause(waited, away=away, crowded=False, jitter=jitter)
+    assert pause <= policy.next_pause(waited + 1, away=away, crowded=False, jitter=jitter)
+    assert pause <= policy.next_pause(waited, away=True, crowded=False, jitter=jitter)
+    longest = policy.next_pause(waited, away=True, crowded=False, jitter=0.0)
+    assert longest <= max(timedelta(minutes=1), policy.tiers[0])
 
 
 def test_a_receiver_that_is_only_busy_is_not_left_alone_for_long() -> None:
-    assert [DEFAULT.next_pause(waits, away=False, jitter=0).seconds for waits in range(6)] == [5, 5, 5, 5, 30, 30]
-    assert [DEFAULT.next_pause(waits, away=True, jitter=0).seconds for waits in range(4)] == [5, 30, 300, 300]
+    seconds = [DEFAULT.next_pause(waits, away=False, crowded=False, jitter=0).seconds for waits in range(6)]
+    assert seconds == [5, 5, 5, 5, 30, 30]
+
+
+def test_who_waits_for_a_receiver_that_is_away_looks_every_half_minute_where_it_is_not_crowded() -> None:
+    seconds = [DEFAULT.next_pause(waits, away=True, crowded=False, jitter=0).seconds for waits in (0, 1, 2, 1_000)]
+    assert seconds == [5, 30, 30, 30]
+    assert DEFAULT.next_pause(0, away=True, crowded=True, jitter=0) == timedelta(minutes=5)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "minutes", "looks"),
+    [
+        (Failed(500), 0.5, False),  # it is tried soon enough
+        (Failed(500), 5, True),
+        (SILENCE, 36, True),
+        (SILENCE, 120, False),  # hundreds of looks for one attempt
+        (Throttled(503), 5, True),
+        (Throttled(503, timedelta(minutes=5)), 5, False),  # the receiver said when
+    ],
+)
+def test_one_whose_next_attempt_is_some_minutes_away_looks_whether_its_receiver_is_back(
+    outcome: Outcome,
+    minutes: float,
+    looks: bool,  # noqa: FBT001 - a column
+) -> None:
+    delay = timedelta(minutes=minutes)
+    assert DEFAULT.looks_early(outcome, delay) is looks
+    assert DEFAULT.look_tier(delay) <= timedelta(minutes=1)
 
 
 @given(policies, st.floats(0.01, 3), jitters)

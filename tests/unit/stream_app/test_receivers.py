@@ -1,66 +1,72 @@
-"""Each receiver has a bulkhead and a breaker of its own."""
+"""Each receiver has a bulkhead, a breaker and a share of the room of its own; time is the loop's, and costs none."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
+from datetime import timedelta
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
+from stream_app import receiver as receiver_module
 from stream_app import receivers as module
 from stream_app.outcome import Delivered, Failed, Forbidden, Outcome, Refused, Throttled, Unreachable
-from stream_app.receivers import Busy, Limits, Receivers
+from stream_app.receivers import LONGEST_QUEUED, Busy, Limits, Receivers
+from tests.support.virtual_time import in_virtual_time, now
 
+MIB = 2**20
 PAUSES = [timedelta(seconds=5), timedelta(seconds=30)]
-LIMITS = Limits(in_flight=10, queue=3, total=1_000, failures=3, pauses=PAUSES)
+LIMITS = Limits(in_flight=10, queue=3, total=1_000, size=64 * MIB, failures=3, pauses=PAUSES)
 KEY = "https://receiver.example:443"
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = datetime(2026, 1, 1, tzinfo=UTC)
-
-    def __call__(self) -> datetime:
-        return self.now
-
-    def advance(self, **by: float) -> None:
-        self.now += timedelta(**by)
+OK = Delivered(200)
+SILENCE = Unreachable("no answer within 15 s")
 
 
 class Bench:
-    """Receivers, a clock, and attempts that end when they are told to."""
+    """Receivers, and attempts that last as long as they are told to."""
 
     def __init__(self, limits: Limits = LIMITS) -> None:
-        self.clock = Clock()
-        self.receivers = Receivers(limits, self.clock)
-        self.under_way: list[asyncio.Future[Outcome]] = []
+        self.receivers = Receivers(limits, now)
+        self.begun: list[str] = []
+        self.most = 0  # attempts at once
+        self._at_once = 0
         self._tasks: list[asyncio.Task[Outcome | Busy]] = []
 
-    async def answer(self, outcome: Outcome, key: str = KEY, *, may_probe: bool = True) -> Outcome | Busy:
-        """Ask a receiver that answers `outcome` at once."""
+    async def ask(
+        self, outcome: Outcome = OK, key: str = KEY, *, lasts: float = 0, size: int = 1_000, fresh: bool = False
+    ) -> Outcome | Busy:
+        """Ask a receiver that answers `outcome` after `lasts` seconds."""
 
         async def attempt() -> Outcome:
-            return outcome
+            self.begun.append(key)
+            self._at_once += 1
+            self.most = max(self.most, self._at_once)
+            try:
+                await asyncio.sleep(lasts)
+                return outcome
+            finally:
+                self._at_once -= 1
 
-        return await self.receivers.ask(key, attempt, may_probe=may_probe)
+        return await self.receivers.ask(key, attempt, size=size, fresh=fresh)
 
-    async def hang(self, key: str = KEY, count: int = 1) -> list[asyncio.Task[Outcome | Busy]]:
-        """Ask a receiver that does not answer yet."""
-
-        async def attempt() -> Outcome:
-            future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-            self.under_way.append(future)
-            return await future
-
-        tasks = [asyncio.ensure_future(self.receivers.ask(key, attempt, may_probe=True)) for _ in range(count)]
+    async def asked(
+        self, outcome: Outcome = SILENCE, key: str = KEY, *, lasts: float = 15, count: int = 1, size: int = 1_000
+    ) -> list[asyncio.Task[Outcome | Busy]]:
+        """Begin to ask, and do not wait for the answers."""
+        tasks = [asyncio.ensure_future(self.ask(outcome, key, lasts=lasts, size=size)) for _ in range(count)]
         self._tasks += tasks
         await settle()
         return tasks
 
     async def prove(self, key: str = KEY, times: int = 20) -> None:
         for _ in range(times):
-            assert await self.answer(Delivered(200), key) == Delivered(200)
+            assert await self.ask(OK, key) == OK
+
+    async def open(self, key: str = KEY) -> None:
+        for _ in range(LIMITS.failures):
+            assert await self.ask(Failed(500), key) == Failed(500)
 
     async def end(self) -> None:
         for task in self._tasks:
@@ -73,6 +79,11 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
+def turned_away(tasks: list[asyncio.Task[Outcome | Busy]]) -> list[Busy]:
+    """Return what they heard who were turned away so far."""
+    return [found for task in tasks if task.done() and isinstance(found := task.result(), Busy)]
+
+
 @asynccontextmanager
 async def bench(limits: Limits = LIMITS) -> AsyncIterator[Bench]:
     made = Bench(limits)
@@ -82,212 +93,399 @@ async def bench(limits: Limits = LIMITS) -> AsyncIterator[Bench]:
         await made.end()
 
 
-async def test_at_a_receiver_that_answers_quickly_many_may_wait_but_no_more_than_half_of_all() -> None:
+@in_virtual_time
+async def test_at_a_receiver_that_answers_quickly_many_may_wait_but_never_all_that_there_is_room_for() -> None:
     async with bench() as b:
         await b.prove()
-        most = LIMITS.in_flight + LIMITS.total // 2
-        tasks = await b.hang(count=most + 2)
-        assert len(b.under_way) == LIMITS.in_flight
-        turned_away = [task.result() for task in tasks if task.done()]
-        assert [busy.away for busy in turned_away if isinstance(busy, Busy)] == [False, False]
+        tasks = await b.asked(OK, lasts=0.01, count=1_000)
+        assert b.most == LIMITS.in_flight
+        assert 300 < 1_000 - len(turned_away(tasks)) < 500
+        assert {busy.away for busy in turned_away(tasks)} == {False}
 
 
-async def test_at_a_receiver_that_takes_its_time_only_those_wait_whose_turn_comes_soon(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    now = 100.0
-
-    def later() -> float:
-        nonlocal now
-        now += 3  # seconds that each attempt takes
-        return now
-
-    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=later))
+@in_virtual_time
+async def test_at_a_receiver_that_takes_its_time_only_those_wait_whose_turn_comes_soon() -> None:
     async with bench() as b:
-        await b.prove()
-        tasks = await b.hang(count=40)
-        assert len(b.under_way) == LIMITS.in_flight
-        queued = len([task for task in tasks if not task.done()]) - LIMITS.in_flight
-        assert 0 < queued < 15
+        for _ in range(10):
+            await b.ask(OK, lasts=3)
+        tasks = await b.asked(OK, lasts=3, count=40)
+        assert b.most == LIMITS.in_flight
+        assert 0 < len(tasks) - len(turned_away(tasks)) - LIMITS.in_flight < 15
 
 
-async def test_a_receiver_that_never_answered_gets_less_and_counts_as_away() -> None:
+@in_virtual_time
+async def test_a_receiver_that_never_answered_gets_less() -> None:
     async with bench() as b:
-        tasks = await b.hang(count=20)
-        assert len(b.under_way) == 8
-        turned_away = [task.result() for task in tasks if task.done()]
-        assert [busy.away for busy in turned_away if isinstance(busy, Busy)] == [True] * (20 - 8 - LIMITS.queue)
+        tasks = await b.asked(count=20)
+        assert len(b.begun) == 8
+        assert len(turned_away(tasks)) == 20 - 8 - LIMITS.queue
 
 
+@in_virtual_time
 async def test_the_queue_goes_on_in_order_when_there_is_room() -> None:
     async with bench() as b:
         await b.prove()
-        tasks = await b.hang(count=LIMITS.in_flight + 2)
-        for number, future in enumerate(b.under_way[:2]):
-            future.set_result(Delivered(200 + number))
+        first = await b.asked(OK, lasts=0.5, count=2)
+        rest = await b.asked(OK, lasts=0.9, count=LIMITS.in_flight)
+        assert len(b.begun) == 20 + LIMITS.in_flight
+        await asyncio.wait(first)
         await settle()
-        assert len(b.under_way) == LIMITS.in_flight + 2
-        assert [task.done() for task in tasks[:3]] == [True, True, False]
+        assert len(b.begun) == 20 + LIMITS.in_flight + 2
+        assert not any(task.done() for task in rest)
 
 
-async def test_who_is_queued_for_too_long_is_turned_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "LONGEST_QUEUED", timedelta(milliseconds=10))
+@in_virtual_time
+async def test_who_is_queued_for_too_long_is_turned_away() -> None:
     async with bench() as b:
-        tasks = await b.hang(count=10)
-        await asyncio.wait(tasks[8:], timeout=5)
-        assert [type(task.result()) for task in tasks[8:]] == [Busy, Busy]
-        assert not any(task.done() for task in tasks[:8])
+        await b.ask(OK, lasts=1.5)  # it is known to be slow, so nobody loses patience with it
+        tasks = await b.asked(lasts=15, count=10)
+        await asyncio.wait(tasks[9:], timeout=LONGEST_QUEUED.total_seconds())
+        assert [type(task.result()) for task in tasks[9:]] == [Busy]
+        assert not any(task.done() for task in tasks[:9])
         assert {state.queued for state in b.receivers.states().values()} == {0}
 
 
+@in_virtual_time
 async def test_room_that_comes_free_as_a_queued_one_is_cancelled_goes_to_the_next() -> None:
     async with bench() as b:
-        tasks = await b.hang(count=10)
-        b.under_way[0].set_result(Delivered(200))
-        tasks[8].cancel()
+        (first,) = await b.asked(OK, lasts=0.5)
+        tasks = await b.asked(lasts=0.9, count=9)
+        first.add_done_callback(lambda _: tasks[7].cancel())  # the first of the queue, whose turn has just come
+        await asyncio.wait([first])
         await settle()
-        assert tasks[8].cancelled()
-        assert len(b.under_way) == 9
+        assert tasks[7].cancelled()
+        assert len(b.begun) == 10 - 1 or not tasks[8].done()
 
 
+@in_virtual_time
 async def test_another_receiver_does_not_notice() -> None:
     async with bench() as b:
-        await b.hang("http://slow.example:80", count=100)
-        assert await b.answer(Delivered(200)) == Delivered(200)
-
-
-async def test_receivers_that_hang_leave_half_of_the_room_to_those_that_answer() -> None:
-    limits = Limits(in_flight=10, queue=3, total=40, failures=3, pauses=PAUSES)
-    async with bench(limits) as b:
-        await b.prove()
-        for number in range(100):
-            await b.hang(f"http://slow-{number}.example:80", count=20)
-        assert len(b.under_way) <= limits.total // 2
-        assert await b.answer(Delivered(200)) == Delivered(200)
-        for future in b.under_way:
-            future.set_result(Unreachable("no answer within 15 s"))
-        await settle()
-        assert await b.answer(Delivered(200), "http://new.example:80") == Delivered(200)
+        await b.asked(key="http://slow.example:80", count=100)
+        assert await b.ask() == OK
 
 
 @pytest.mark.parametrize("failure", [Failed(500), Throttled(429), Unreachable("refused")])
-async def test_failures_in_a_row_open_the_breaker(failure: Outcome) -> None:
-    async with bench() as b:
-        for _ in range(LIMITS.failures):
-            assert await b.answer(failure) == failure
-        busy = await b.answer(Delivered(200))
-        assert isinstance(busy, Busy)
-        assert busy.until == b.clock.now + PAUSES[0]
-        assert await b.answer(Delivered(200), "http://other.example:80") == Delivered(200)
+def test_failures_in_a_row_open_the_breaker(failure: Outcome) -> None:
+    @in_virtual_time
+    async def run() -> None:
+        async with bench() as b:
+            for _ in range(LIMITS.failures):
+                assert await b.ask(failure) == failure
+            busy = await b.ask()
+            assert isinstance(busy, Busy)
+            assert (busy.away, busy.rest) == (True, PAUSES[0])
+            assert b.receivers.is_away(KEY)
+            assert await b.ask(OK, "http://other.example:80") == OK
+
+    run()
 
 
-@pytest.mark.parametrize("outcome", [Failed(404), Failed(302), Refused(), Forbidden("10.0.0.1"), Delivered(200)])
-async def test_what_says_nothing_about_the_receiver_does_not_open_it(outcome: Outcome) -> None:
-    async with bench() as b:
-        for _ in range(3 * LIMITS.failures):
-            assert await b.answer(outcome) == outcome
+@pytest.mark.parametrize("outcome", [Failed(404), Failed(302), Refused(), Forbidden("10.0.0.1"), OK])
+def test_what_says_nothing_about_the_receiver_does_not_open_it(outcome: Outcome) -> None:
+    @in_virtual_time
+    async def run() -> None:
+        async with bench() as b:
+            for _ in range(3 * LIMITS.failures):
+                assert await b.ask(outcome) == outcome
+
+    run()
 
 
+@in_virtual_time
 async def test_an_answer_in_between_begins_the_count_anew() -> None:
     async with bench() as b:
         for _ in range(5):
             for _ in range(LIMITS.failures - 1):
-                await b.answer(Failed(500))
-            assert await b.answer(Delivered(200)) == Delivered(200)
+                await b.ask(Failed(500))
+            assert await b.ask() == OK
 
 
-async def opened(b: Bench) -> None:
-    for _ in range(LIMITS.failures):
-        await b.answer(Failed(500))
-
-
-async def test_an_open_breaker_lets_one_probe_at_a_time_through_and_its_answer_decides() -> None:
+@in_virtual_time
+async def test_who_comes_during_a_probe_goes_on_with_its_success_and_is_not_put_off() -> None:
     async with bench() as b:
-        await opened(b)
-        b.clock.advance(seconds=5)
-        (probe,) = await b.hang()
-        busy = await b.answer(Delivered(200))
+        await b.open()
+        await asyncio.sleep(5)
+        (probe,) = await b.asked(OK, lasts=0.003)
+        began = now()
+        assert [await task for task in await b.asked(OK, lasts=0, count=LIMITS.queue)] == [OK] * LIMITS.queue
+        assert now() - began < 0.1
+        assert await probe == OK
+
+
+@in_virtual_time
+async def test_who_comes_during_a_probe_that_fails_waits_for_the_next() -> None:
+    async with bench() as b:
+        await b.open()
+        await asyncio.sleep(5)
+        (probe,) = await b.asked(Failed(500), lasts=0.003)
+        busy = await b.ask()
         assert isinstance(busy, Busy)
-        assert busy.until == b.clock.now + PAUSES[1]
-        b.under_way[0].set_result(Delivered(200))
-        assert await probe == Delivered(200)
-        assert await b.answer(Delivered(200)) == Delivered(200)
+        assert (busy.away, busy.rest) == (True, PAUSES[1])
+        assert await probe == Failed(500)
 
 
+@in_virtual_time
+async def test_behind_a_probe_that_hangs_a_bounded_number_waits_and_not_for_long() -> None:
+    async with bench() as b:
+        await b.open()
+        await asyncio.sleep(5)
+        await b.asked(lasts=15)
+        tasks = await b.asked(OK, count=LIMITS.queue + 4)
+        assert len(turned_away(tasks)) == 4
+        await asyncio.sleep(LONGEST_QUEUED.total_seconds())
+        assert len(turned_away(tasks)) == LIMITS.queue + 4
+        assert len(b.begun) == LIMITS.failures + 1
+
+
+@in_virtual_time
 async def test_a_probe_that_fails_opens_it_for_longer_up_to_the_longest_pause() -> None:
     async with bench() as b:
-        await opened(b)
+        await b.open()
         for pause in [PAUSES[1], PAUSES[1]]:
-            b.clock.advance(minutes=1)
-            assert await b.answer(Failed(500)) == Failed(500)
-            busy = await b.answer(Delivered(200))
+            await asyncio.sleep(60)
+            assert await b.ask(Failed(500)) == Failed(500)
+            busy = await b.ask()
             assert isinstance(busy, Busy)
-            assert busy.until == b.clock.now + pause
+            assert busy.rest == pause
 
 
-async def test_who_may_not_probe_waits_until_somebody_has() -> None:
+@in_virtual_time
+async def test_what_is_fresh_probes_as_soon_as_the_first_pause_is_over() -> None:
     async with bench() as b:
-        await opened(b)
-        b.clock.advance(minutes=1)
-        assert isinstance(await b.answer(Delivered(200), may_probe=False), Busy)
-        await b.answer(Delivered(200))
-        assert await b.answer(Delivered(200), may_probe=False) == Delivered(200)
+        await b.open()
+        await asyncio.sleep(5)
+        await b.ask(Failed(500))  # left alone for 30 s from here
+        assert isinstance(await b.ask(fresh=True), Busy)
+        await asyncio.sleep(5)
+        assert isinstance(await b.ask(), Busy)
+        assert await b.ask(fresh=True) == OK
+        assert b.receivers.is_back(KEY)
 
 
+@in_virtual_time
 async def test_a_probe_that_is_cancelled_leaves_its_place_to_another() -> None:
     async with bench() as b:
-        await opened(b)
-        b.clock.advance(minutes=1)
-        (probe,) = await b.hang()
+        await b.open()
+        await asyncio.sleep(5)
+        (probe,) = await b.asked()
         probe.cancel()
         await settle()
-        assert await b.answer(Delivered(200)) == Delivered(200)
+        assert await b.ask() == OK
 
 
+@in_virtual_time
 async def test_the_queued_are_turned_away_when_the_breaker_opens() -> None:
     async with bench() as b:
-        tasks = await b.hang(count=11)
-        for future in b.under_way[:8]:
-            future.set_result(Unreachable("no answer within 15 s"))
-        await settle()
-        assert len(b.under_way) == 8
-        assert [type(task.result()) for task in tasks[8:]] == [Busy] * 3
+        tasks = await b.asked(SILENCE, lasts=0.5, count=11)
+        assert [await task for task in tasks[:8]] == [SILENCE] * 8
+        assert [type(await task) for task in tasks[8:]] == [Busy] * 3
+        assert len(b.begun) == 8
 
 
+@in_virtual_time
 async def test_after_its_return_a_receiver_gets_no_more_at_once_than_one_that_is_new() -> None:
     async with bench() as b:
         await b.prove()
-        await opened(b)
-        b.clock.advance(minutes=1)
-        await b.answer(Delivered(200))
-        await b.hang(count=30)
-        assert len(b.under_way) == 9
+        await b.open()
+        await asyncio.sleep(60)
+        await b.ask()
+        begun = len(b.begun)
+        await b.asked(lasts=0.5, count=30)
+        assert len(b.begun) - begun == 9
 
 
+@in_virtual_time
 async def test_cancelled_attempts_and_queued_ones_free_their_room() -> None:
     async with bench() as b:
-        tasks = await b.hang(count=11)
-        for task in tasks:
+        for task in await b.asked(count=11):
             task.cancel()
         await settle()
-        await b.hang(count=8)
-        assert len(b.under_way) == 16
+        await b.asked(count=8)
+        assert len(b.begun) == 16
         assert {state.queued for state in b.receivers.states().values()} == {0}
 
 
-async def test_of_a_million_receivers_a_bounded_number_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_MOST_KNOWN", 100)
-    async with bench() as b:
-        await b.hang("http://busy.example:80")
-        await opened(b)
-        for number in range(1_000):
-            await b.answer(Delivered(200), f"http://{number}.example:80")
-        assert len(b.receivers.states()) == 100
-        assert "http://999.example:80" in b.receivers.states()
-        assert "http://busy.example:80" in b.receivers.states()
+@in_virtual_time
+async def test_of_a_million_receivers_a_bounded_number_is_known() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_MOST_KNOWN", 100)
+        async with bench() as b:
+            await b.asked(key="http://busy.example:80", lasts=1_000)
+            await b.open()
+            for number in range(1_000):
+                await b.ask(OK, f"http://{number}.example:80")
+            assert len(b.receivers.states()) == 100
+            assert "http://999.example:80" in b.receivers.states()
+            assert "http://busy.example:80" in b.receivers.states()
 
 
+@in_virtual_time
 async def test_the_state_tells_who_is_left_alone() -> None:
     async with bench() as b:
-        await opened(b)
-        assert b.receivers.states()[KEY].open_until == b.clock.now + PAUSES[0]
+        await b.open()
+        assert b.receivers.states()[KEY].rest == PAUSES[0]
+
+
+@in_virtual_time
+async def test_the_log_tells_who_is_left_alone_and_who_is_back() -> None:
+    async with bench() as b:
+        with capture_logs() as logs:
+            await b.open()
+            await asyncio.sleep(5)
+            await b.ask()
+    assert [(line["event"], line["log_level"]) for line in logs] == [
+        ("receiver.left-alone", "warning"),
+        ("receiver.back", "info"),
+    ]
+    assert logs[0]["receiver"] == logs[1]["receiver"] == KEY
+    assert logs[0]["failures"] == LIMITS.failures
+    assert "until" in logs[0]
+
+
+@in_virtual_time
+async def test_where_very_many_wait_for_a_receiver_only_some_look_at_it_often() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(receiver_module, "_LOOKS", 10)
+        async with bench() as b:
+            await b.open()
+            found = [await b.ask() for _ in range(30)]
+            assert [busy.crowded for busy in found if isinstance(busy, Busy)] == [False] * 10 + [True] * 20
+
+
+@in_virtual_time
+async def test_a_receiver_that_hangs_holds_few_bytes_however_few_they_are_in_number() -> None:
+    async with bench() as b:
+        tasks = await b.asked(count=8, size=4 * MIB, lasts=15)
+        await asyncio.sleep(5)
+        held = 8 - len(turned_away(tasks))
+        assert 0 < held * 4 * MIB <= LIMITS.size / 4
+        assert await b.ask(OK, "http://other.example:80", size=4 * MIB) == OK
+
+
+@in_virtual_time
+async def test_a_result_larger_than_any_part_of_the_room_is_asked_with_all_the_same() -> None:
+    async with bench() as b:
+        assert await b.ask(OK, size=10 * LIMITS.size) == OK
+
+
+CRAWLING = 14.0  # seconds
+
+
+async def crowd(b: Bench, count: int, name: str, lasts: float, times: int = 1) -> list[asyncio.Task[Outcome | Busy]]:
+    return [
+        task for number in range(count) for task in await b.asked(OK, name.format(number), lasts=lasts, count=times)
+    ]
+
+
+@in_virtual_time
+async def test_receivers_that_answer_well_but_slowly_leave_the_room_of_the_quick_to_them() -> None:
+    limits = Limits(in_flight=32, queue=256, total=1_000, size=64 * MIB, failures=5, pauses=PAUSES)
+    async with bench(limits) as b:
+        await b.prove()
+        for _ in range(25):  # as often as it takes to be allowed as many at once as may be
+            await asyncio.wait(await crowd(b, 63, "http://crawls.site-{}.example:80", CRAWLING, 2))
+        crawling = await crowd(b, 63, "http://crawls.site-{}.example:80", CRAWLING, 40)
+        assert sum(not task.done() for task in crawling) <= limits.total // 2
+        began = now()
+        assert [await b.ask() for _ in range(50)] == [OK] * 50
+        assert [await b.ask(OK, f"http://new-{number}.example:80") for number in range(28)] == [OK] * 28
+        assert now() == began
+
+
+@in_virtual_time
+async def test_names_that_are_used_once_and_hang_leave_the_room_of_the_new_to_others() -> None:
+    async with bench() as b:
+        for burst in range(20):
+            await crowd(b, 100, f"http://h-{{}}.b-{burst}.attacker.example:80", 15)
+            assert await b.ask(OK, f"http://new.honest-{burst}.example:80") == OK
+            await asyncio.sleep(0.1)
+
+
+@in_virtual_time
+async def test_receivers_that_were_quick_and_hang_all_at_once_are_slow_ones_within_a_second() -> None:
+    limits = Limits(in_flight=32, queue=256, total=1_000, size=64 * MIB, failures=5, pauses=PAUSES)
+    async with bench(limits) as b:
+        names = [f"http://turns.site-{number}.example:80" for number in range(63)]
+        for key in (KEY, *names):
+            await b.prove(key, 40)
+        tasks = [task for key in names for task in await b.asked(key=key, count=32)]
+        assert [await b.ask() for _ in range(50)] == [OK] * 50
+        await asyncio.sleep(module.QUICK.total_seconds() + 0.1)
+        cut = turned_away(tasks)
+        assert cut
+        assert not any(busy.away for busy in cut)
+        under_way = sum(not task.done() for task in tasks)
+        assert under_way <= limits.total // 2
+        quick = await b.asked(OK, lasts=0.5, count=32)
+        assert [await task for task in quick] == [OK] * 32
+
+
+@in_virtual_time
+async def test_after_a_restart_everybody_is_new_and_the_quick_are_not_for_long() -> None:
+    async with bench() as b:
+        await crowd(b, 200, "http://crawls.site-{}.example:80", CRAWLING, 3)
+        for number in range(200):
+            for _ in range(3):
+                assert await b.ask(OK, f"http://quick-{number}.example:80", lasts=0.005) == OK
+
+
+@in_virtual_time
+async def test_names_that_lead_to_one_address_are_bounded_together_where_it_hangs() -> None:
+    from callstream.runtime import egress  # noqa: PLC0415
+
+    async with bench() as b:
+
+        async def ask(name: str, address: str, lasts: float) -> Outcome | Busy:
+            async def attempt() -> Outcome:
+                see = egress._seen_by.get()
+                assert see is not None
+                try:
+                    see(address)
+                except OSError:
+                    return Unreachable("not dialled")
+                b.begun.append(name)
+                await asyncio.sleep(lasts)
+                return OK
+
+            return await b.receivers.ask(name, attempt, size=1, fresh=True)
+
+        for _ in range(3):
+            for number in range(500):
+                task = asyncio.ensure_future(ask(f"http://x.name-{number}.example:80", "192.0.2.7", 15))
+                b._tasks.append(task)
+            await settle()
+            await asyncio.sleep(1.5)
+        hanging = sum(not task.done() for task in b._tasks)
+        assert 0 < hanging <= LIMITS.total // 4
+        assert await ask("http://y.other.example:80", "192.0.2.8", 0) == OK
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["one", "many", "site"]),  # whose name it is
+            st.sampled_from([0.2, 1.5, 14.0, 15.0]),  # how long it takes
+            st.sampled_from([OK, SILENCE, Failed(500)]),
+            st.integers(1, 60),  # calls at once
+            st.sampled_from([0.0, 0.3, 2.0]),  # until the next ones
+        ),
+        max_size=40,
+    )
+)
+def test_whoever_else_is_asked_a_quick_receiver_is_asked_at_once(
+    others: list[tuple[str, float, Outcome, int, float]],
+) -> None:
+    @in_virtual_time
+    async def run() -> None:
+        async with bench() as b:
+            await b.prove()
+            for number, (whose, lasts, outcome, count, pause) in enumerate(others):
+                host = {"one": "one.example", "many": f"n{number}.attacker.example", "site": f"site-{number}.example"}
+                await b.asked(outcome, f"http://{host[whose]}:80", lasts=lasts, count=count)
+                began = now()
+                assert [await b.ask() for _ in range(3)] == [OK] * 3
+                assert now() == began
+                await asyncio.sleep(pause)
+
+    run()

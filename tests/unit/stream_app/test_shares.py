@@ -1,0 +1,84 @@
+"""Each kind of receiver finds its part of the room, whatever the others do, in slots and in bytes."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream_app.shares import Kind, Share, Shares
+from stream_app.ties import Kin, Tie, address_tie, ties_of
+
+SLOTS, SIZE = 200, 200_000
+PARTS = {Kind.QUICK: 4, Kind.NEW: 8, Kind.SLOW: 8}
+
+kinds = st.sampled_from(Kind)
+steps = st.lists(
+    st.tuples(
+        st.sampled_from(["claim", "move", "tie", "give back"]), kinds, st.integers(0, 400), st.integers(1, 9_000)
+    ),
+    max_size=400,
+)
+
+
+def tied(number: int) -> tuple[Tie, ...]:
+    return ties_of(f"http://h{number}.site-{number % 50}.example:80")
+
+
+def follow(shares: Shares, held: list[Share], step: tuple[str, Kind, int, int]) -> None:
+    what, kind, number, size = step
+    if what == "claim":
+        if (share := shares.claim(kind, tied(number), size)) is not None:
+            held.append(share)
+    elif held:
+        share = held[number % len(held)]
+        if what == "move":
+            shares.move(share, kind)
+        elif what == "tie":
+            shares.tie(share, Tie(Kin.ADDRESS, str(number % 7)))
+        else:
+            held.remove(share)
+            shares.give_back(share)
+
+
+@given(steps)
+def test_a_kind_that_holds_less_than_its_part_finds_room_for_one_more(steps: list[tuple[str, Kind, int, int]]) -> None:
+    shares = Shares(SLOTS, SIZE)
+    held: list[Share] = []
+    for step in steps:
+        follow(shares, held, step)
+        assert sum(shares.held(kind)[0] for kind in Kind) <= SLOTS
+        assert sum(shares.held(kind)[1] for kind in Kind) <= SIZE
+    for kind, part in PARTS.items():
+        slots, size = shares.held(kind)
+        if slots < SLOTS // part and size + 1_000 <= SIZE // part:
+            assert shares.claim(kind, ties_of("http://new.nobody.example:80"), 1_000) is not None
+
+
+@given(steps)
+def test_what_is_given_back_is_there_again(steps: list[tuple[str, Kind, int, int]]) -> None:
+    shares = Shares(SLOTS, SIZE)
+    held: list[Share] = []
+    for step in steps:
+        follow(shares, held, step)
+    for share in held:
+        shares.give_back(share)
+    assert {shares.held(kind) for kind in Kind} == {(0, 0)}
+    assert all(shares.claim(kind, tied(1), 1_000) is not None for kind in Kind for _ in range(10))
+
+
+def test_one_domain_and_one_address_are_bounded_together_and_leave_room_for_another() -> None:
+    for tie in (Tie(Kin.DOMAIN, "attacker.example"), Tie(Kin.ADDRESS, "192.0.2.7")):
+        shares = Shares(1_000, SIZE)
+        taken = [shares.claim(Kind.NEW, (Tie(Kin.RECEIVER, str(number)), tie), 1) for number in range(1_000)]
+        assert 100 < sum(share is not None for share in taken) < 250
+        assert shares.claim(Kind.NEW, (Tie(Kin.RECEIVER, "other"),), 1) is not None
+
+
+def test_who_owns_a_name_is_told_by_its_registered_domain() -> None:
+    assert ties_of("http://a.b.co.uk:80")[1:] == ties_of("https://c.b.co.uk:443")[1:] == (Tie(Kin.DOMAIN, "b.co.uk"),)
+    assert ties_of("http://a.github.io:80")[1] != ties_of("http://b.github.io:80")[1], "it belongs to its users"
+    assert len(ties_of("http://receiver:8001")) == 1
+
+
+def test_an_address_is_one_in_every_form_and_an_ipv6_one_its_network() -> None:
+    assert address_tie("::ffff:192.0.2.7") == address_tie("192.0.2.7") == ties_of("http://192.0.2.7:80")[1]
+    assert address_tie("2001:db8::1") == address_tie("2001:db8::ffff:1") == ties_of("http://[2001:db8::2]:80")[1]
+    assert address_tie("2001:db8::1") != address_tie("2001:db8:0:1::1")

@@ -1,0 +1,76 @@
+"""A record in a tier waits until it is due, and never holds up the others for longer than its tier may."""
+
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from callstream.contract.records import Record
+from callstream.contract.retries import Progress, parked, progress_of
+from callstream.contract.topics import Topics
+from stream_app.policy import Policy
+from stream_app.tiers import Tiers, by_our_clock
+from tests.unit.records import record
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+POLICY = Policy([timedelta(seconds=5), timedelta(seconds=30), timedelta(minutes=5)], timedelta(hours=6))
+HELD = timedelta(seconds=5 * 1.2 + 5)  # what the tier of 5 s may hold those behind
+
+
+class Clocks:
+    """The reader's two clocks: one may be set, the other only goes on."""
+
+    def __init__(self) -> None:
+        self.now = NOW
+        self.seconds = 1_000.0
+        self.tiers = Tiers(Topics(), POLICY, lambda: self.now, lambda: self.seconds)
+
+    def pass_(self, time: timedelta) -> None:
+        self.now += time
+        self.seconds += time.total_seconds()
+
+    def out(self, waiting: Record) -> timedelta:
+        """Return for how long the record waits, looked at every minute at least, as the workload does."""
+        began = self.seconds
+        while (left := datetime.fromtimestamp(self.tiers.wake(waiting), UTC) - self.now) > timedelta(0):
+            self.pass_(min(left, timedelta(minutes=1)))
+        return timedelta(seconds=self.seconds - began)
+
+
+def waiting(written: datetime, due: datetime, tier: str = "5s") -> Record:
+    left = parked(record(b"{}"), f"callback.retry.{tier}", Progress(1, 0, written, due, "the receiver answered 500"))
+    return record(b"{}", topic=left.topic, headers=left.headers, timestamp=written.timestamp())
+
+
+def test_it_waits_until_it_is_due() -> None:
+    assert Clocks().out(waiting(NOW, NOW + timedelta(seconds=5.5))) == timedelta(seconds=5.5)
+
+
+def test_who_writes_with_a_clock_that_is_two_hours_ahead_holds_nothing_up() -> None:
+    ahead = NOW + timedelta(hours=2)
+    left = waiting(ahead, ahead + timedelta(seconds=5.5))
+    assert Clocks().out(left) == timedelta(seconds=5.5)
+    assert by_our_clock(left, progress_of(left, NOW), NOW).due == NOW + timedelta(seconds=5.5)
+
+
+def test_a_clock_that_is_set_back_holds_nothing_up() -> None:
+    clocks = Clocks()
+    left = waiting(NOW, NOW + timedelta(seconds=5))
+    assert clocks.tiers.wake(left) == (NOW + timedelta(seconds=5)).timestamp()
+    clocks.now -= timedelta(hours=2)
+    assert clocks.out(left) <= HELD
+
+
+@given(
+    st.timedeltas(-timedelta(days=3), timedelta(days=3)),
+    st.timedeltas(-timedelta(days=3), timedelta(days=3)),
+)
+def test_whatever_a_record_says_it_holds_the_tier_no_longer_than_the_tier_may(
+    written: timedelta, due: timedelta
+) -> None:
+    assert Clocks().out(waiting(NOW + written, NOW + due)) <= HELD
+
+
+def test_what_is_in_no_tier_does_not_wait() -> None:
+    assert Clocks().tiers.wake(record(b"{}", topic="task.results")) == 0.0
+    assert Clocks().tiers.wake(record(b"{}", topic="callback.retry.5s", headers=(("callback_due", b"soon"),))) == 0.0
