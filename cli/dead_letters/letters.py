@@ -10,10 +10,10 @@ from callstream.contract.headers import readable_task_id
 from callstream.contract.messages import CALLBACK_URL_LIMIT
 from callstream.contract.receivers import receiver_of
 from callstream.contract.records import Record
+from callstream.contract.sizes import cut
 from callstream.contract.topics import Topics
 from cli.dead_letters.places import Place
 
-_ID_LIMIT = 1_000  # characters kept of an id or a name: what is noted of a replay has to fit its topic
 _ERROR_LIMIT = 4_096  # characters kept of an error: no dead letter of ours has more
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -21,7 +21,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 class Letter(NamedTuple):
     """What is known of a dead letter without its value; a text is empty where the record does not tell.
 
-    Texts are cut: whoever may write to the topic chooses them.
+    Texts are cut: whoever may write to the topic chooses them, and what is noted of a replay has to fit its topic.
     """
 
     place: Place
@@ -41,10 +41,10 @@ def letter_of(record: Record, topics: Topics) -> Letter:
         place=Place.of(record),
         at=_time(record.timestamp),
         task_id=_task_id(dead.original if dead else record, fields, topics),
-        task=_text(fields, "task")[:_ID_LIMIT] or _type(dead, topics),
+        task=cut(_text(fields, "task")) or _type(dead, topics),
         receiver=_receiver(_text(fields, "callback_url")),
-        reason=dead.reason[:_ID_LIMIT] if dead else "",
-        error=dead.error[:_ERROR_LIMIT] if dead else "not written by Callstream",
+        reason=cut(dead.reason) if dead else "",
+        error=cut(dead.error, _ERROR_LIMIT) if dead else "not written by Callstream",
     )
 
 
@@ -56,7 +56,7 @@ def is_result(original: Record, topics: Topics) -> bool:
 
 def _task_id(original: Record, fields: dict[str, Any], topics: Topics) -> str:
     if is_result(original, topics) and (told := _text(fields, "task_id")):
-        return told[:_ID_LIMIT]
+        return cut(told)
     return readable_task_id(original)
 
 

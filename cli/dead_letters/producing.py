@@ -65,7 +65,7 @@ async def producer_of(settings: Settings) -> AsyncIterator[KafkaProducer]:
     options = client_options(settings, "dead-letters") | {
         "acks": "all",
         "enable_idempotence": settings.kafka.idempotent,
-        "max_request_size": 2 * settings.topics.max_message_bytes,
+        "max_request_size": settings.sizes.dead_letter,  # what fits its topic is the broker's to say
         "request_timeout_ms": round(patience * 1000),
     }
     producer = KafkaProducer(options, patience)

@@ -8,13 +8,13 @@ from callstream.contract.dead_letters import DeadLetter
 from callstream.contract.headers import HeaderError, event_headers
 from callstream.contract.ids import derived_task_id
 from callstream.contract.messages import CallbackAttempt
-from callstream.contract.records import OutgoingRecord
+from callstream.contract.records import OutgoingRecord, Record
 from callstream.contract.retries import deadline_of, without_progress
+from callstream.contract.sizes import cut
 from callstream.contract.topics import Topics
 from cli.dead_letters.letters import Letter, is_result
 
 REPLAYED = "replayed"
-_DETAIL_LIMIT = 1_000  # characters
 
 
 class Skip(StrEnum):
@@ -23,6 +23,7 @@ class Skip(StrEnum):
     DELIVERED = "delivered meanwhile"
     REPLAYED = "replayed before"
     EXPIRED = "past its callback_deadline"
+    CUT = "incomplete, as all of it would not have fitted"
     EMPTY = "without a value"
     FOREIGN = "not written by Callstream"
     UNREAD = "of a topic that no task type installed here reads"
@@ -45,17 +46,13 @@ def obstacle(
     """Return what stands in the way of a replay for good; `there` are the topics of the cluster."""
     if dead is None:
         return Skip.FOREIGN
-    if dead.original.value is None:  # it was, or it was too large even for the topic of dead letters
-        return Skip.EMPTY
+    if dead.cut or dead.original.value is None:
+        return Skip.CUT if dead.cut else Skip.EMPTY
     if (home := _destination(dead, topics)) not in homes:
         return Skip.UNREAD
     if home not in there:
         return Skip.HOMELESS
-    try:
-        deadline = deadline_of(dead.original.headers)
-    except HeaderError:
-        return None  # whoever reads it next says so
-    return Skip.EXPIRED if deadline is not None and deadline < now else None
+    return Skip.EXPIRED if _expired(dead.original, now) else None
 
 
 def restored(dead: DeadLetter, topics: Topics) -> OutgoingRecord:
@@ -77,7 +74,7 @@ def note(letter: Letter, topics: Topics, now: datetime) -> OutgoingRecord:
         receiver=letter.receiver,
         outcome=REPLAYED,
         status=None,
-        detail=f"{letter.reason}: {letter.error}"[:_DETAIL_LIMIT],
+        detail=cut(f"{letter.reason}: {letter.error}"),
         started=now,
         duration_ms=0,
         next_due=None,
@@ -89,3 +86,11 @@ def note(letter: Letter, topics: Topics, now: datetime) -> OutgoingRecord:
 
 def _destination(dead: DeadLetter, topics: Topics) -> str:
     return topics.results if is_result(dead.original, topics) else dead.original.partition.topic
+
+
+def _expired(original: Record, now: datetime) -> bool:
+    try:
+        deadline = deadline_of(original.headers)
+    except HeaderError:
+        return False  # whoever reads it next says so
+    return deadline is not None and deadline < now

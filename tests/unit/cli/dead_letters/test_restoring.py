@@ -70,12 +70,19 @@ def test_a_result_that_could_not_be_read_goes_where_results_go(origin: str) -> N
     assert replayed(letter) == OutgoingRecord(TOPICS.results, None, b"?", ())
 
 
+def cut(letter: Record, parts: str) -> Record:
+    """Return a letter that says what was left out."""
+    return letter._replace(value=None, headers=(*letter.headers[:-1], ("dead_letter_cut", parts.encode())))
+
+
 @pytest.mark.parametrize(
     ("letter", "expected"),
     [
         (dead_result(), None),
         (dead_request(), None),
         (dead_request(None), Skip.EMPTY),
+        (cut(dead_result(), "value"), Skip.CUT),
+        (cut(dead_request(), "value,headers"), Skip.CUT),
         (dead_request(origin=TopicPartition("blue.installed.requests", 0)), Skip.HOMELESS),
         (dead_request(origin=TopicPartition("blue.removed.requests", 0)), Skip.UNREAD),
         (dead_request(origin=TopicPartition("red.data.requests", 0)), Skip.UNREAD),
