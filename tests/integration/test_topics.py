@@ -70,11 +70,11 @@ async def test_another_partition_count_is_refused_and_nothing_is_changed(
 
 
 async def test_a_topic_that_refuses_what_we_would_store_is_told(topics: Command, prefix: str) -> None:
-    await topics(CALLSTREAM_TOPICS__MAX_MESSAGE_BYTES="100000")
-    exit_code, output = await topics(CALLSTREAM_TOPICS__MAX_MESSAGE_BYTES="200000")
+    await topics(CALLSTREAM_TOPICS__MAX_MESSAGE_BYTES="1500000")
+    exit_code, output = await topics(CALLSTREAM_TOPICS__MAX_MESSAGE_BYTES="2000000")
     assert exit_code == 1
-    assert f"{prefix}task.dead-letters has max.message.bytes=200000" in output
-    assert "CALLSTREAM_TOPICS__MAX_MESSAGE_BYTES wants 400000" in output
+    assert f"{prefix}task.dead-letters has max.message.bytes=3000000" in output
+    assert "CALLSTREAM_TOPICS__MAX_MESSAGE_BYTES wants 4000000" in output
 
 
 async def test_a_topic_that_forgets_what_still_waits_is_told(topics: Command, prefix: str) -> None:
