@@ -44,7 +44,6 @@ _FIELDS = (
     ),
 )
 _OURS = tuple(field.name for field in _FIELDS)
-_EARLIER = _OURS[:-1]  # as letters were before they told what was left out
 
 
 def dead_letter(record: Record, topic: str, reason: Reason, error: str, limit: int = 2 * LARGEST) -> OutgoingRecord:
@@ -94,17 +93,13 @@ class DeadLetter(NamedTuple):
 
 def opened(letter: Record) -> DeadLetter | None:
     """Return what `dead_letter` put into this record, or None if it was written by something else."""
-    # Only the last ones are ours: the original may have had some, too.
-    for names in (_OURS, _EARLIER):
-        ours = letter.headers[-len(names) :]
-        if tuple(name for name, _ in ours) == names:
-            break
-    else:
+    head, ours = letter.headers[: -len(_OURS)], letter.headers[-len(_OURS) :]
+    if tuple(name for name, _ in ours) != _OURS:  # only the last ones are ours: the original may have had some, too
         return None
     try:
-        reason, error, topic, partition, offset, *cut = ((value or b"").decode() for _, value in ours)
+        reason, error, topic, partition, offset, cut = ((value or b"").decode() for _, value in ours)
         place = TopicPartition(topic, int(partition))
-        original = letter._replace(partition=place, offset=int(offset), headers=letter.headers[: -len(ours)])
+        original = letter._replace(partition=place, offset=int(offset), headers=head)
     except ValueError:
         return None
-    return DeadLetter(original, reason, error, "".join(cut))
+    return DeadLetter(original, reason, error, cut)

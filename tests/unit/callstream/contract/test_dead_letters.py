@@ -96,11 +96,6 @@ def test_a_dead_letter_opens_to_what_was_put_in(
     assert opened(letter) == DeadLetter(original, reason, error, "")
 
 
-def test_a_letter_of_before_the_cuts_were_told_opens_too() -> None:
-    letter = stored(dead_letter(record(b"x", timestamp=1.0), "task.dead-letters", Reason.REFUSED, "why"))
-    assert opened(letter._replace(headers=letter.headers[:-1])) == opened(letter)
-
-
 @pytest.mark.parametrize(
     "headers",
     [
