@@ -10,6 +10,7 @@ from callstream.runtime.settings import Settings
 from stream_app.callback_agent import CallbackAgent
 from stream_app.delivery import HttpDelivery
 from stream_app.ending import Ending, run_to_the_end
+from stream_app.gaps import Gaps
 from stream_app.kafka_app import KafkaApp
 from stream_app.output import Output
 from stream_app.policy import Policy
@@ -29,22 +30,23 @@ def run(settings: Settings, health: socket.socket | None) -> None:
     async def compose(ending: Ending) -> None:
         app = KafkaApp(settings, "callbacks", own.drain, _LINGER)
         async with open_transport(own.in_flight, EgressGuard(settings.egress)) as transport:
+            output = Output(app, settings.sizes.dead_letter)
             agent = CallbackAgent(
                 settings,
                 HttpDelivery(transport, own.deadline),
                 Signer(own.secrets, own.host_secrets),
                 Receivers(limits_of(settings)),
-                Output(app, settings.sizes.dead_letter),
+                output,
             )
             workload = Workload(
-                agent.process,
+                Gaps(agent.process, output, settings.topic_names.task_dead_letters).process,
                 span=own.window,
                 # What is tried again does not stand before what is new, nor the other way round.
                 room=Room(Size(own.in_flight, own.in_flight_bytes), lanes=2),
                 lane=settings.topic_names.is_retry,
                 flow=app,
                 fail=ending.fail,
-                wake=agent.wake,
+                wake=lambda record: agent.wake(record) if record.gap is None else 0.0,
             )
             topics = [*agent.sources, settings.topic_names.attempts, *settings.topic_names.dead_letters]
 

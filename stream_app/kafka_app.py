@@ -5,6 +5,7 @@ acknowledges records out of order, after errors, and when it skips what an earli
 """
 
 import asyncio
+import math
 from datetime import timedelta
 from typing import Any, cast
 
@@ -13,14 +14,17 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from faust.exceptions import ProducerSendError
 from faust.types import ConsumerT, TransportT
 
-from callstream.contract.records import OutgoingRecord, Record, TopicPartition
+from callstream.contract.records import Gap, OutgoingRecord, Record, TopicPartition
 from callstream.runtime.settings import Settings
 from stream_app.kafka_consumer import Consumer, Transport
+from stream_app.kafka_fetched import Limits
 from stream_app.output import ProduceError, RecordTooLargeError
 from stream_app.suspects import Suspects
 from stream_app.workload import Workload
 
 _DATA_FETCH = 2**20  # bytes a partition and fetch; a larger record still comes, alone
+# A batch may hold many records, and text has often a tenth of its size when it is compressed.
+_INFLATED = 8  # times the largest record
 # A rebalance stops every partition of the group. Work under way gets this long to end, in seconds, before it is given
 # up to be done again by the partition's next owner.
 _REBALANCE_DRAIN = 1.0
@@ -64,6 +68,8 @@ class KafkaApp(faust.App):
             web_enabled=False,
             store="memory://",
         )
+        largest = settings.sizes.record
+        self.fetch_limits = Limits(kept=largest, inflated=_INFLATED * largest)
         self.drain_seconds = drain.total_seconds()
         self.assigned = asyncio.Event()
         self.on_partitions_revoked.connect(cast("Any", self._on_revoked))
@@ -84,7 +90,10 @@ class KafkaApp(faust.App):
 
         async def admit(stream: Any) -> None:
             async for event in stream.noack().events():
-                self.workload.admit(_record(event.message))
+                record = _record(event.message)
+                self.workload.admit(record)
+                if record.gap is not None and record.gap.anew:
+                    await cast("Consumer", self.consumer).begun_again(record.partition)
 
         self.agent(source, name="admit")(admit)
 
@@ -95,10 +104,12 @@ class KafkaApp(faust.App):
             RecordTooLargeError: the record is larger than the topic allows.
             ProduceError: the broker did not take it within the request timeout.
         """
+        # Kafka has records without key and value; aiokafka asserts that there are none.
+        key = b"" if record.key is None and record.value is None else record.key
         try:
             headers = cast("Any", list(record.headers))  # Faust's types know no null values, Kafka does
             sent = await self.producer.send(
-                record.topic, record.key, record.value, partition=None, timestamp=None, headers=headers
+                record.topic, key, record.value, partition=None, timestamp=None, headers=headers
             )
             await sent
         except (ProducerSendError, KafkaError) as error:
@@ -147,5 +158,6 @@ def _record(message: Any) -> Record:
         message.key,
         message.value,
         tuple(message.headers or ()),
-        message.timestamp,
+        math.nan if message.timestamp is None else message.timestamp,
+        message.checksum if isinstance(message.checksum, Gap) else None,  # where kafka_fetched.py puts it
     )

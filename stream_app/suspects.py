@@ -126,6 +126,12 @@ class Suspects:
                 tries = note.tries - (partition == self._on_trial)  # that one ends by our hand
                 self._notes[partition] = note._replace(owner="", tries=tries)
 
+    def forget(self, partition: TopicPartition) -> None:
+        """Suspect nothing of a partition: its log is not the one that the note is of."""
+        if partition in self._notes:
+            self._notes[partition] = Note(self._owner)
+            self._begun.pop(partition, None)
+
     def note(self, partition: TopicPartition, position: int) -> str:
         """Return what to commit with this position."""
         known = self._notes.get(partition)

@@ -8,6 +8,7 @@ from callstream.runtime.settings import Settings
 from callstream.tasks import TaskContext, load_tasks
 from callstream.tasks.executors import open_executors
 from stream_app.ending import Ending, run_to_the_end
+from stream_app.gaps import Gaps
 from stream_app.kafka_app import KafkaApp
 from stream_app.output import Output
 from stream_app.room import Room, Size
@@ -33,10 +34,11 @@ def run(settings: Settings, health: socket.socket | None) -> None:
             open_executors(limits.threads, limits.processes) as executors,
         ):
             context = TaskContext(http, limits.fetch_limit)
-            agent = TaskAgent(settings, tasks, context, executors, Output(app, settings.sizes.dead_letter))
+            output = Output(app, settings.sizes.dead_letter)
+            agent = TaskAgent(settings, tasks, context, executors, output)
             suspects = Suspects(agent.process, agent.refuse, app.save)
             workload = Workload(
-                suspects.process,
+                Gaps(suspects.process, output, settings.topic_names.task_dead_letters).process,
                 span=limits.window,
                 room=Room(Size(limits.in_flight, limits.in_flight_bytes), lanes=len(tasks)),
                 flow=app,

@@ -25,6 +25,8 @@ class Reason(StrEnum):
     EXPIRED = "expired"
     FORBIDDEN = "forbidden"
     CRASHED = "crashed the worker"
+    DAMAGED = "damaged"  # it cannot be decoded
+    LOST = "lost"  # the broker has it no more
     INTERNAL_ERROR = "internal-error"  # our own fault: the log has its traceback
 
 

@@ -28,7 +28,7 @@ class Gap(NamedTuple):
 class Record(NamedTuple):
     """A record that was read, or a gap in its place.
 
-    `timestamp` is in seconds since the epoch, `value` None for a tombstone.
+    `timestamp` is in seconds since the epoch, and no number where there is none; `value` is None for a tombstone.
     """
 
     partition: TopicPartition

@@ -114,4 +114,4 @@ async def test_a_stop_in_good_order_leaves_no_note(kafka: Kafka, prefix: str, tm
         async with pipeline.another("tasks") as second:
             assert await second.stop() == 0
         assert await pipeline.tasks.stop() == 0
-        assert await notes(pipeline) == {""}
+        assert not any(note.startswith("callstream/") for note in await notes(pipeline))

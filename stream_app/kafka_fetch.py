@@ -1,0 +1,227 @@
+"""How records are fetched: at a pace, whatever the log holds, and never past what is in it.
+
+aiokafka's fetcher decides what to fetch and when; the answers are read here, in place of its `_proc_fetch_request`
+(docs/decisions/0017-nothing-in-a-log-ends-its-reader.md, 0018-positions-are-held-against-the-log.md).
+"""
+
+import asyncio
+import time
+from typing import Any, NamedTuple
+
+from aiokafka.consumer.fetcher import FetchResult, OffsetResetStrategy
+from aiokafka.errors import (
+    KafkaError,
+    NotLeaderForPartitionError,
+    OffsetOutOfRangeError,
+    TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
+    for_code,
+)
+from aiokafka.structs import TopicPartition as Partition
+
+from callstream.contract.records import Gap
+from callstream.runtime.logs import get_logger
+from stream_app.kafka_fetched import Fetched, Limits
+
+log = get_logger()
+# How the client fetches: docs/decisions/0011-fetch-when-all-is-polled.md.
+_PACE = 0.010  # seconds from the end of a fetch to the next one at the same broker
+ALL_POLLED = 5.0  # seconds after which a broker is asked again although not all that it gave is polled
+
+
+class _Answer(NamedTuple):
+    """What a broker says of one partition, to a fetch at `position`."""
+
+    partition: Partition
+    position: int
+    error: type[KafkaError]
+    end: int
+    aborted: list[tuple[int, int]]
+    data: bytes
+
+    @classmethod
+    def of(cls, topic: str, position: int, version: int, answer: tuple[Any, ...]) -> "_Answer":
+        number, code, end, *rest = answer
+        # Behind the end stand, by version: the last stable offset, the log's start, aborted transactions, a replica.
+        aborted = rest[2] if version >= 11 else rest[-2] if version >= 4 else None  # noqa: PLR2004 - Kafka's numbers
+        return cls(Partition(topic, number), position, for_code(code), end, aborted or [], rest[-1] or b"")
+
+
+class Fetches:
+    """Fetches for one of aiokafka's fetchers.
+
+    `moved` has the gap of each partition that is read again, because its log was cut off or made anew, until whoever
+    commits has taken note.
+    """
+
+    def __init__(self, fetcher: Any, limits: Limits) -> None:
+        self._fetcher = fetcher
+        self._client = fetcher._client  # noqa: SLF001 - it has no door
+        self._ready: dict[Partition, Any] = fetcher._records  # noqa: SLF001 - likewise
+        self._limits = limits
+        self._last: dict[int, float] = {}  # when each broker's last fetch ended
+        self._assignment: Any = None
+        self._gaps: dict[Partition, Gap] = {}  # to be told before what is read next
+        self._said: dict[Partition, type[KafkaError]] = {}
+        self.moved: dict[Partition, Gap] = {}
+
+    def take_the_place(self) -> None:
+        """Fetch from now on for the fetcher, which must not have begun."""
+        self._fetcher._prefetch_backoff = ALL_POLLED  # noqa: SLF001 - it has no setting for this
+        self._fetcher._proc_fetch_request = self.fetch  # noqa: SLF001 - likewise
+
+    async def fetch(self, assignment: Any, broker: int, request: Any) -> bool:
+        """Send one request and keep what comes for the next poll; return whether there is something."""
+        # Over at once, if nothing was fetched for a while.
+        await asyncio.sleep(self._last.get(broker, 0.0) + _PACE - time.monotonic())
+        self._begin_with(assignment)
+        try:
+            response = await self._client.send(broker, request)
+            if not assignment.active:
+                return False
+            return await self._take(assignment, broker, request, response)
+        except asyncio.CancelledError:  # the partitions are not ours any more
+            return False
+        except KafkaError as error:
+            log.warning("fetch.failed", broker=broker, error=repr(error))
+            await asyncio.sleep(self._fetcher._retry_backoff)  # noqa: SLF001 - likewise
+            return False
+        finally:
+            self._last[broker] = time.monotonic()
+
+    async def begin_again(self, assignment: Any, partition: Partition, position: int | None = None) -> int | None:
+        """Read a partition from the beginning of its log, which was made anew; return where that is, if it can be told.
+
+        The old one was read to `position`, or to where it stands.
+
+        Raises:
+            KafkaError: the broker does not say where it begins.
+        """
+        self._begin_with(assignment)
+        if (known := self.moved.get(partition)) is not None:
+            return known.following
+        state = assignment.state_value(partition)
+        broker = self._client.cluster.leader_for_partition(partition)
+        if broker in {None, -1}:
+            return None
+        begin = await self._edge(broker, partition, OffsetResetStrategy.EARLIEST)
+        first = state.position if state.has_valid_position else position
+        if not assignment.active or first is None:
+            return None
+        unread = max(first, state.highwater or 0)
+        why = f"the topic was made anew, and {unread - first} records of the old one had not been read"
+        self._move(assignment, partition, Gap(first, unread, begin, why, lost=True, anew=True))
+        return begin
+
+    async def stay_moved(self) -> dict[Partition, int]:
+        """Go back to where `moved` partitions are read again, after a seek to what is committed; return the offsets."""
+        for partition, gap in self.moved.items():
+            self._move_to(self._assignment, partition, gap)
+        return {partition: gap.following for partition, gap in self.moved.items()}
+
+    def _begin_with(self, assignment: Any) -> None:
+        if assignment is not self._assignment:
+            self._assignment = assignment
+            self._said.clear()
+            # A gap at the beginning is found again by whoever reads the partition now; one like this may not be.
+            self.moved = {each: gap for each, gap in self.moved.items() if assignment.state_value(each) is not None}
+            self._gaps.clear()
+            self._gaps.update(self.moved)
+
+    async def _take(self, assignment: Any, broker: int, request: Any, response: Any) -> bool:
+        positions = {Partition(topic, number): offset for topic, asked in request.topics for number, offset, _ in asked}
+        found = False
+        for topic, answers in response.topics:
+            for each in answers:
+                position = positions[Partition(topic, each[0])]
+                answer = _Answer.of(topic, position, response.API_VERSION, each)
+                state = assignment.state_value(answer.partition)
+                if not state.has_valid_position or state.position != position:
+                    continue  # it was moved meanwhile
+                if not answer.error.errno:
+                    state.highwater, state.timestamp = answer.end, int(time.time() * 1000)
+                    found |= self._keep(assignment, answer)
+                elif answer.error is OffsetOutOfRangeError:
+                    found |= await self._out_of_range(assignment, broker, answer)
+                else:
+                    self._failed(answer)
+        return found
+
+    def _keep(self, assignment: Any, answer: _Answer) -> bool:
+        self._said.pop(answer.partition, None)
+        gap = self._gaps.get(answer.partition)
+        if gap is not None and gap.following != answer.position:  # somebody went back to what was committed
+            assignment.state_value(answer.partition).seek(gap.following)
+            return False
+        records = Fetched(
+            answer.partition,
+            answer.data,
+            answer.position,
+            end=answer.end,
+            aborted=answer.aborted,
+            limits=self._limits,
+            gaps=self._gaps,
+        )
+        if records.empty:
+            return False
+        self._ready[answer.partition] = FetchResult(
+            answer.partition, assignment=assignment, partition_records=records, backoff=ALL_POLLED
+        )
+        return True
+
+    async def _out_of_range(self, assignment: Any, broker: int, answer: _Answer) -> bool:
+        """Go on where there is something, and keep a gap that tells what is not there any more."""
+        partition, position = answer.partition, answer.position
+        begin = await self._edge(broker, partition, OffsetResetStrategy.EARLIEST)
+        end = await self._edge(broker, partition, OffsetResetStrategy.LATEST)
+        state = assignment.state_value(partition)
+        if not assignment.active or not state.has_valid_position or state.position != position:
+            return False
+        if position < begin:
+            why = f"{begin - position} records were deleted before they were read, by retention or by hand"
+            gap = Gap(position, begin, begin, why, lost=True)
+        else:
+            first = min(end, position)
+            why = f"the log was cut off or made anew: it ends at {end}, and was read to {position}"
+            gap = Gap(first, position, begin, why, lost=True, anew=True)
+        self._move(assignment, partition, gap)
+        return True
+
+    def _move(self, assignment: Any, partition: Partition, gap: Gap) -> None:
+        log.error(
+            "log.cut-off" if gap.anew else "records.lost",
+            partition=f"{partition.topic}/{partition.partition}",
+            first=gap.first,
+            until=gap.until,
+            count=gap.until - gap.first,
+            following=gap.following,
+            why=gap.why,
+        )
+        if gap.anew:
+            self.moved[partition] = gap
+        self._move_to(assignment, partition, gap)
+
+    def _move_to(self, assignment: Any, partition: Partition, gap: Gap) -> None:
+        state = assignment.state_value(partition)
+        state.seek(gap.following)
+        state.highwater = None
+        self._ready.pop(partition, None)
+        self._gaps[partition] = gap
+        # Empty, but for the gap.
+        self._keep(assignment, _Answer(partition, gap.following, KafkaError, gap.following, [], b""))
+
+    async def _edge(self, broker: int, partition: Partition, edge: int) -> int:
+        asked = {partition.topic: [(partition.partition, edge)]}
+        found = await self._fetcher._proc_offset_request(broker, asked)  # noqa: SLF001 - likewise
+        return int(found[partition][0])
+
+    def _failed(self, answer: _Answer) -> None:
+        partition, error = answer.partition, answer.error
+        if self._said.get(partition) is not error:  # once, and not with each fetch
+            self._said[partition] = error
+            name = f"{partition.topic}/{partition.partition}"
+            log.warning("partition.unavailable", partition=name, position=answer.position, error=error.__name__)
+        if error in {NotLeaderForPartitionError, UnknownTopicOrPartitionError}:
+            self._client.force_metadata_update()
+        elif error is TopicAuthorizationFailedError:
+            self._fetcher._set_error(partition, error(partition.topic))  # noqa: SLF001 - likewise

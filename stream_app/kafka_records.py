@@ -1,0 +1,252 @@
+"""The records of one batch, read so that what is damaged takes nothing with it that can be read.
+
+The formats are those of Kafka's documentation: magic 2, and 0 and 1 of logs from before Kafka 0.11. aiokafka's own
+readers are used where nothing speaks against it; they raise at the first thing that they do not like.
+"""
+
+import struct
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from aiokafka.record.default_records import DefaultRecordBatch
+from aiokafka.record.legacy_records import LegacyRecordBatch
+from aiokafka.record.util import decode_varint
+
+from callstream.contract.records import Headers
+from stream_app.inflate import inflate
+
+PADDING = bytes(64)  # to stand behind what is read: aiokafka's reader looks a few bytes beyond the end of damaged bytes
+LEAST = 17  # bytes that have an offset, a length and a magic
+_OVERHEAD = 12  # bytes before those that `length` counts
+_HEADER = struct.Struct(">qiibIhiqqqhii")
+_LEGACY_MAGICS = {0: 18, 1: 26}  # and how long the head of a message is, up to its key
+_CODEC, _LOG_APPEND_TIME, _TRANSACTIONAL, _CONTROL = 0x07, 0x08, 0x10, 0x20
+_ATTRIBUTES_AT = 21
+# Where there is more, the slower reader is used, which bounds what a record may unfold to.
+_SMALL = 2**19  # bytes
+_MOST_HEADERS = 10_000  # a record; each takes a hundred times the memory that it has in the log
+
+
+class DamagedError(Exception):
+    """These bytes cannot be read as what they should be."""
+
+
+class Item(NamedTuple):
+    """A record of a batch; `timestamp` is in milliseconds, None where there is none."""
+
+    offset: int
+    timestamp: int | None
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+
+
+class Batch(NamedTuple):
+    """The head of a batch, and the bytes from `start` to `end` of `data` where it stands, with PADDING behind."""
+
+    data: bytes
+    start: int
+    end: int
+    magic: int
+    attributes: int
+    base: int
+    following: int
+    producer: int
+
+    @classmethod
+    def at(cls, data: bytes, start: int, end: int) -> "Batch":
+        """Read the head.
+
+        Raises:
+            DamagedError: there are too few bytes for one.
+        """
+        magic = data[start + LEAST - 1]
+        if magic in _LEGACY_MAGICS:
+            (offset,) = struct.unpack_from(">q", data, start)
+            return cls(data, start, end, magic, data[start + LEAST], offset, offset + 1, -1)
+        if end - start < _HEADER.size:
+            raise DamagedError("it is too short for a batch")
+        base, _, _, magic, _, attributes, last, _, _, producer, _, _, _ = _HEADER.unpack_from(data, start)
+        return cls(data, start, end, magic, attributes, base, base + last + 1, producer)
+
+    @property
+    def transactional(self) -> bool:
+        return self.magic == 2 and bool(self.attributes & _TRANSACTIONAL)  # noqa: PLR2004 - the format's number
+
+    @property
+    def control(self) -> bool:
+        return self.magic == 2 and bool(self.attributes & _CONTROL)  # noqa: PLR2004 - likewise
+
+    @property
+    def raw(self) -> memoryview:
+        return memoryview(self.data)[self.start : self.end]
+
+    def check(self) -> None:
+        """Raise DamagedError unless the bytes are those that were written."""
+        if self.magic in _LEGACY_MAGICS:
+            valid = LegacyRecordBatch(self.raw, self.magic).validate_crc()
+        elif self.magic == 2:  # noqa: PLR2004 - likewise
+            valid = DefaultRecordBatch(self.raw).validate_crc()
+        else:
+            raise DamagedError(f"there is no format {self.magic}")
+        if not valid:
+            raise DamagedError("its checksum is not that of its bytes")
+
+    def items(self, limit: int) -> Iterator[Item | bytes]:
+        """Yield the records in the order of their offsets, and in their place the bytes of those that are damaged.
+
+        Raises:
+            InflateError: what is compressed cannot be had within `limit` bytes.
+        """
+        if self.magic in _LEGACY_MAGICS:
+            return _ordered(_legacy(self, limit), self)
+        whole = self._inflated(limit)
+        return _ordered(_quickly(whole) if whole.end - whole.start <= _SMALL else _carefully(whole), whole)
+
+    def _inflated(self, limit: int) -> "Batch":
+        codec = self.attributes & _CODEC
+        if not codec:
+            return self
+        payload = inflate(codec, self.raw[_HEADER.size :], limit)
+        head = bytearray(self.raw[: _HEADER.size])
+        struct.pack_into(">h", head, _ATTRIBUTES_AT, self.attributes & ~_CODEC)
+        data = b"".join((head, payload, PADDING))
+        return self._replace(data=data, start=0, end=len(data) - len(PADDING))
+
+
+def _ordered(items: Iterable[Item | bytes], batch: Batch) -> Iterator[Item | bytes]:
+    """Take for damaged what claims a place that it cannot have."""
+    last = batch.base - 1 if batch.magic == 2 else -1  # noqa: PLR2004 - likewise
+    for item in items:
+        if isinstance(item, Item):
+            if not last < item.offset < batch.following:
+                yield item.value or b""
+                continue
+            last = item.offset
+        yield item
+
+
+def _quickly(batch: Batch) -> Iterator[Item | bytes]:
+    """Read with aiokafka's reader as far as it gets, and the rest carefully."""
+    count = 0
+    try:
+        for found in DefaultRecordBatch(batch.raw):
+            yield Item(found.offset, found.timestamp, found.key, found.value, tuple(found.headers))
+            count += 1
+    except Exception:  # noqa: BLE001 - whatever it is that damaged bytes make it raise
+        for number, item in enumerate(_carefully(batch)):
+            if number >= count:
+                yield item
+
+
+def _carefully(batch: Batch) -> Iterator[Item | bytes]:
+    head = _HEADER.unpack_from(batch.data, batch.start)
+    first_timestamp, max_timestamp, count = head[7], head[8], head[12]
+    at = batch.start + _HEADER.size
+    while at < batch.end:
+        count -= 1
+        try:
+            length, begin = decode_varint(batch.data, at)
+        except ValueError:
+            length, begin = -1, at
+        if length < 0 or begin + length > batch.end:
+            yield batch.data[at : batch.end]  # where the next one begins cannot be told
+            return
+        body = batch.data[begin : begin + length]
+        try:
+            delta, offset_delta, key, value, headers = _body(body)
+        except (ValueError, DamagedError):
+            yield batch.data[at : begin + length]
+        else:
+            timestamp = max_timestamp if batch.attributes & _LOG_APPEND_TIME else first_timestamp + delta
+            yield Item(batch.base + offset_delta, None if timestamp == -1 else timestamp, key, value, headers)
+        at = begin + length
+    if count > 0:
+        yield b""  # it has fewer than it says
+
+
+def _body(body: bytes) -> tuple[int, int, bytes | None, bytes | None, Headers]:
+    reader = _Reader(body)
+    reader.number()  # attributes, which have no meaning yet
+    timestamp_delta, offset_delta = reader.number(), reader.number()
+    key, value = reader.nullable(), reader.nullable()
+    count = reader.number()
+    if not 0 <= count <= _MOST_HEADERS:
+        raise DamagedError(f"it has {count} headers")
+    # A name that is not UTF-8 is no reason to do without its record.
+    headers = tuple((reader.present().decode("utf-8", "backslashreplace"), reader.nullable()) for _ in range(count))
+    if reader.at != len(body):
+        raise DamagedError("its length is not that of its parts")
+    return timestamp_delta, offset_delta, key, value, headers
+
+
+class _Reader:
+    """Reads one part of a record after another; raises ValueError or DamagedError where it cannot be."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self._padded = body + PADDING
+        self.at = 0
+
+    def number(self) -> int:
+        value, self.at = decode_varint(self._padded, self.at)
+        if self.at > len(self._body):
+            raise DamagedError("it is cut off")
+        return int(value)
+
+    def nullable(self) -> bytes | None:
+        length = self.number()
+        if length < 0:
+            return None
+        if length > len(self._body) - self.at:
+            raise DamagedError("it is cut off")
+        self.at += length
+        return self._body[self.at - length : self.at]
+
+    def present(self) -> bytes:
+        part = self.nullable()
+        if part is None:
+            raise DamagedError("a header has no name")
+        return part
+
+
+def _legacy(batch: Batch, limit: int) -> Iterator[Item | bytes]:
+    """Read a message of magic 0 or 1, or those that are compressed in it; its offset is then that of the last."""
+    if not batch.attributes & _CODEC:
+        yield _message(batch.raw, batch.magic)
+        return
+    plain = bytearray(batch.raw)
+    plain[LEAST] &= ~_CODEC
+    wrapped = _message(memoryview(plain), batch.magic).value
+    inner = inflate(batch.attributes & _CODEC, memoryview(wrapped or b""), limit) + PADDING
+    messages: list[Item | bytes] = []
+    for start, end in frames_of(inner, len(inner) - len(PADDING)):
+        try:
+            messages.append(_message(memoryview(inner)[start:end], batch.magic))
+        except Exception:  # noqa: BLE001 - whatever it is that damaged bytes make it raise
+            messages.append(inner[start:end])
+    last = next((each.offset for each in reversed(messages) if isinstance(each, Item)), 0)
+    shift = batch.base - last if batch.magic else 0
+    yield from (each._replace(offset=each.offset + shift) if isinstance(each, Item) else each for each in messages)
+
+
+def _message(raw: memoryview, magic: int) -> Item:
+    (found,) = LegacyRecordBatch(raw, magic)
+    return Item(found.offset, found.timestamp, found.key, found.value, ())
+
+
+def frames_of(data: bytes, size: int) -> Iterator[tuple[int, int]]:
+    """Yield where each whole batch, or message, of `data` begins and ends; `size` is without what pads it.
+
+    What is cut off at the end is left out, unless it is all there is.
+    """
+    at = 0
+    while size - at >= LEAST:
+        (length,) = struct.unpack_from(">i", data, at + 8)
+        end = at + _OVERHEAD + length
+        if length < LEAST - _OVERHEAD or end > size:
+            if at == 0 or length < LEAST - _OVERHEAD:
+                yield at, size
+            return
+        yield at, end
+        at = end
