@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails
 
 from callstream.contract.headers import HeaderError, event_headers
 from callstream.contract.ids import keyed_task_id, new_task_id
+from callstream.contract.items import check_item_count
 from callstream.contract.messages import Accepted, JobResponseStructure
 from callstream.contract.propagation import trace_context
 from callstream.contract.records import Headers, OutgoingRecord
@@ -49,6 +50,7 @@ class Intake:
         self._topics: Topics = settings.topic_names
         self._deadline = settings.gateway.deadline.total_seconds()
         self._limit = settings.gateway.body_limit
+        self._item_limit = settings.gateway.item_limit
         self._publisher = publisher
         self._keys = Keys(settings.gateway.idempotency_ttl.total_seconds(), time.monotonic)
 
@@ -62,6 +64,7 @@ class Intake:
         by = asyncio.get_running_loop().time() + self._deadline * _MARGIN
         body = await read_body(request, self._limit, by)
         try:
+            check_item_count(body, self._item_limit)
             task.body.model_validate_json(body)
         except ValidationError as error:
             raise ValidationProblem([_in_body(detail) for detail in error.errors(include_url=False)]) from None

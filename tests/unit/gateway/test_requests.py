@@ -83,10 +83,23 @@ async def test_an_invalid_body_is_answered_in_fastapis_form_and_nothing_is_store
 
 
 async def test_a_body_of_thousands_of_wrong_items_is_told_the_first(client: httpx.AsyncClient) -> None:
-    body = b'{"callback_url": "http://receiver.example/", "message": [' + b",".join([b"{}"] * 3_000) + b"]}"
+    body = b'{"callback_url": "http://receiver.example/", "message": [' + b",".join([b"{}"] * 1_000) + b"]}"
     answer = await client.post(PATH, content=body, headers=JSON)
     assert answer.status_code == 422
     assert {tuple(detail["loc"][:3]) for detail in answer.json()["detail"]} == {("body", "message", 0)}
+
+
+async def test_a_body_of_more_items_than_the_limit_is_told_so_as_pydantic_does(
+    client: httpx.AsyncClient, publisher: FakePublisher
+) -> None:
+    body = b'{"callback_url": "http://receiver.example/", "message": [' + b",".join([b"{}"] * 1_001) + b"]}"
+    answer = await client.post(PATH, content=body, headers=JSON)
+    assert answer.status_code == 422
+    (detail,) = answer.json()["detail"]
+    assert (detail["type"], detail["loc"]) == ("too_long", ["body", "message"])
+    assert detail["msg"] == "List should have at most 1000 items after validation, not 1001"
+    assert len(answer.content) < 1_000
+    assert not publisher.records
 
 
 @pytest.mark.parametrize(
