@@ -5,7 +5,9 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from callstream.contract.dead_letters import Reason
+from callstream.contract.items import check_item_count
 from callstream.contract.messages import CallbackUrl
+from callstream.contract.raw_json import without_collection
 from callstream.contract.records import Record
 from callstream.contract.sizes import cut
 
@@ -35,8 +37,8 @@ def address_of(record: Record) -> Address | None:
         return None
 
 
-def read(record: Record, model: type[MessageT], limit: int) -> MessageT:
-    """Return the message in `record`, whose value may have `limit` bytes.
+def read(record: Record, model: type[MessageT], limit: int, item_limit: int | None = None) -> MessageT:
+    """Return the message in `record`, whose value may have `limit` bytes, and `item_limit` items if it is a request.
 
     Raises:
         UnreadableError: there is no value, it is too large, or it is not what `model` describes.
@@ -46,7 +48,10 @@ def read(record: Record, model: type[MessageT], limit: int) -> MessageT:
     if len(record.value) > limit:
         raise UnreadableError(Reason.TOO_LARGE, f"the value has {len(record.value)} bytes; {limit} are allowed")
     try:
-        return model.model_validate_json(record.value)
+        if item_limit is not None:
+            check_item_count(record.value, item_limit)
+        with without_collection():
+            return model.model_validate_json(record.value)
     except ValidationError as error:
         details = error.errors(include_url=False, include_context=False, include_input=False)
         shown = [f"{'.'.join(map(str, detail['loc'])) or 'value'}: {detail['msg']}" for detail in details[:_SHOWN]]

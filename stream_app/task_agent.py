@@ -1,20 +1,26 @@
 """The task agent: a request becomes a result, or a dead letter; it never raises for what a record brings."""
 
 import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
+
 from callstream.contract.dead_letters import Reason
 from callstream.contract.headers import HeaderError, event_headers, readable_task_id, task_id_of
-from callstream.contract.messages import Entry, TaskRequest, TaskResult, Times
+from callstream.contract.messages import Item, TaskRequest
 from callstream.contract.propagation import passed_on
 from callstream.contract.records import OutgoingRecord, Record
+from callstream.contract.results import WrittenResult, WrittenTimes, error_entry, raw
 from callstream.contract.retries import deadline_of
 from callstream.contract.sizes import cut
 from callstream.contract.topics import Topics
 from callstream.runtime.logs import get_logger
 from callstream.runtime.settings import Settings
 from callstream.tasks import Task, TaskContext, Tasks
+from callstream.tasks.budget import Budget
 from callstream.tasks.executors import Executors
 from callstream.tasks.run import Entries, Limits, run_items
 from stream_app.output import Output, ProduceError, RecordTooLargeError
@@ -33,9 +39,11 @@ class TaskAgent:
         self._tasks = {topics.requests(name): task for name, task in tasks.items()}
         self._topics = topics
         self._body_limit = settings.gateway.body_limit
+        self._item_limit = settings.gateway.item_limit
         self._delay = settings.task_delay.total_seconds()
         own = settings.tasks
-        self._limits = Limits(own.item_concurrency, own.item_deadline, own.deadline)
+        self._limits = Limits(own.item_concurrency, own.item_deadline, own.deadline, settings.sizes.result)
+        self._answers = Budget(own.answer_bytes)
         self._context = context
         self._executors = executors
         self._output = output
@@ -69,9 +77,11 @@ class TaskAgent:
             return
         if self._delay:
             await asyncio.sleep(self._delay)
-        entries = await run_items(task, request.message, self._context, self._limits, self._executors)
-        result = _result(record, task_id, task, request.callback_url, entries, started)
-        await self._write(record, result, [item.name for item in request.message])
+        with self._answers.share() as answers:
+            context = replace(self._context, answers=answers)
+            entries = await run_items(task, request.message, context, self._limits, self._executors)
+            result = _result(record, task_id, task, request.callback_url, entries, started)
+            await self._write(record, result, request.message, too_large=entries.too_large)
         log.info("task.processed", task_id=task_id, task=task.name, items=len(request.message))
 
     async def refuse(self, record: Record, reason: Reason, error: str) -> None:
@@ -81,7 +91,7 @@ class TaskAgent:
         if address is None:
             await letter
             return
-        entries = Entries([], [{"request": cut(error)}])
+        entries = Entries([], [error_entry("request", cut(error))])
         task = self._tasks[record.partition.topic]
         result = _result(record, readable_task_id(record), task, address.callback_url, entries, datetime.now(UTC))
         await asyncio.gather(letter, self._output.write(self._record(record, result)))
@@ -89,38 +99,35 @@ class TaskAgent:
     def _read(self, record: Record, task: Task) -> tuple[str, TaskRequest[Any]]:
         try:
             deadline_of(record.headers)
-            return task_id_of(record), read(record, task.request, self._body_limit)
+            return task_id_of(record), read(record, task.request, self._body_limit, self._item_limit)
         except HeaderError as error:
             raise UnreadableError(Reason.UNREADABLE, str(error)) from error
 
-    async def _write(self, record: Record, result: TaskResult, names: list[str]) -> None:
-        try:
-            await self._output.write(self._record(record, result))
-        except RecordTooLargeError:
-            errors: list[Entry] = [{name: "the results of this task are too large to be sent"} for name in names]
-            short = result.model_copy(update={"results": [], "errors": errors})
+    async def _write(self, record: Record, result: WrittenResult, items: Sequence[Item], *, too_large: bool) -> None:
+        if not too_large:
             try:
-                await self._output.write(self._record(record, short))
-            except RecordTooLargeError as error:
-                await self.refuse(record, Reason.TOO_LARGE, f"the task's result: {error}")
+                await self._output.write(self._record(record, result))
+            except RecordTooLargeError:
+                pass
+            else:
+                return
+        errors = raw(error_entry(item.name, "the results of this task are too large to be sent") for item in items)
+        short = msgspec.structs.replace(result, results=[], errors=errors)
+        try:
+            await self._output.write(self._record(record, short))
+        except RecordTooLargeError as error:
+            await self.refuse(record, Reason.TOO_LARGE, f"the task's result: {error}")
 
-    def _record(self, record: Record, result: TaskResult) -> OutgoingRecord:
+    def _record(self, record: Record, result: WrittenResult) -> OutgoingRecord:
         headers = event_headers(result.task_id, f"{result.task}.finished", "tasks", passed_on(record.headers))
-        value = result.model_dump_json().encode()
-        return OutgoingRecord(self._topics.results, result.task_id.encode(), value, headers)
+        return OutgoingRecord(self._topics.results, result.task_id.encode(), result.json(), headers)
 
 
 def _result(  # noqa: PLR0913, PLR0917 - its parts
     record: Record, task_id: str, task: Task, callback_url: str | None, entries: Entries, started: datetime
-) -> TaskResult:
-    return TaskResult.model_construct(  # every part was validated before
-        task_id=task_id,
-        task=task.name,
-        callback_url=callback_url,
-        results=entries.results,
-        errors=entries.errors,
-        times=Times(received=_received(record, started), started=started, finished=datetime.now(UTC)),
-    )
+) -> WrittenResult:
+    times = WrittenTimes(_received(record, started), started, datetime.now(UTC))
+    return WrittenResult(task_id, task.name, callback_url, raw(entries.results), raw(entries.errors), times)
 
 
 def _received(record: Record, started: datetime) -> datetime:

@@ -1,14 +1,14 @@
 """One frozen model a message; OpenAPI and every schema that Callstream publishes come from these."""
 
-import json
 import re
 from datetime import datetime
 from hashlib import blake2b
 from typing import Annotated, Generic, TypeVar
 from urllib.parse import urlsplit
 
-import pydantic_core
 from pydantic import AfterValidator, BaseModel, ConfigDict, FailFast, Field, HttpUrl, JsonValue, TypeAdapter
+
+from callstream.contract.raw_json import to_json
 
 CALLBACK_URL_LIMIT = 2_048  # characters
 
@@ -16,15 +16,11 @@ _NOT_IN_URL = re.compile(r"[\s\x00-\x1f\x7f-\x9f\\]")
 _LABEL_LIMIT = 63  # bytes of one label of a host's name, as DNS has it
 
 _http_url = TypeAdapter(HttpUrl)
-_encode = json.JSONEncoder(allow_nan=False, ensure_ascii=False).encode
 
 
 def _representable(value: JsonValue) -> JsonValue:
-    """Return `value` if it reads back from a record: pydantic lets pass what has no JSON, and writes null for it.
-
-    That is NaN and infinity (which `1e999` gives as well), lone surrogates, and what is nested too deep to be read.
-    """
-    pydantic_core.from_json(f"[[[{_encode(value)}]]]".encode())  # as deep as it stands in a TaskResult
+    """Return `value` if it reads back from a record: pydantic lets pass what has no JSON, and writes null for it."""
+    to_json(value)
     return value
 
 

@@ -15,6 +15,8 @@ from aiohttp.client_proto import ResponseHandler
 _HEAD_LIMIT = 64 * 1024  # bytes before an answer's body, with the interim answers (1xx) before it
 FIELD_LIMIT = 8_190  # bytes of one header
 FIELDS = 100  # headers of an answer
+BUFFER = 16 * 1024  # bytes of an answer that wait to be read; twice that, and what came with it, before reading stops
+RECEIVE_BUFFER = 64 * 1024  # bytes, of the system's; with its own growth a connection that is not read holds megabytes
 
 
 class AnswerError(aiohttp.ClientConnectionError):

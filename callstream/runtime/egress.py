@@ -12,6 +12,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from callstream.runtime.connections import RECEIVE_BUFFER
 from callstream.runtime.settings import Egress
 
 Address = IPv4Address | IPv6Address
@@ -105,7 +106,9 @@ class EgressGuard:
         self.check(str(host), int(port))
         if (see := _seen_by.get()) is not None:
             see(str(host))
-        return socket.socket(family, kind, protocol)
+        made = socket.socket(family, kind, protocol)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        return made
 
     def _allows(self, address: Address) -> bool:
         if isinstance(address, IPv6Address) and address.scope_id is not None:

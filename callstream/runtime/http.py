@@ -14,7 +14,7 @@ from httpx_aiohttp import AiohttpTransport
 
 import callstream
 from callstream.contract.framing import is_framing
-from callstream.runtime.connections import FIELD_LIMIT, FIELDS, Connector, Response
+from callstream.runtime.connections import BUFFER, FIELD_LIMIT, FIELDS, Connector, Response
 from callstream.runtime.egress import AddressRefusedError, EgressGuard, GuardedResolver
 from callstream.runtime.logs import get_logger
 
@@ -110,6 +110,8 @@ async def open_transport(
     connector = Connector(
         reuse=reuse,
         limit=connections,
+        # One host that hangs leaves as many to all others; for callbacks the bulkheads see to it.
+        limit_per_host=0 if reuse else (connections + 1) // 2,
         keepalive_timeout=_IDLE if reuse else None,
         use_dns_cache=False,
         resolver=resolver,
@@ -124,6 +126,7 @@ async def open_transport(
         max_line_size=FIELD_LIMIT,
         max_field_size=FIELD_LIMIT,
         max_headers=FIELDS,
+        read_bufsize=BUFFER,
     )
     try:
         async with session:

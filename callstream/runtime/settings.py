@@ -137,6 +137,11 @@ class Tasks(Group):
     threads: PositiveInt = Field(40, description="Items under way in threads; as many more may be left behind there")
     processes: PositiveInt = Field(2, description="Items under way in processes of their own")
     fetch_limit: PositiveInt = Field(_MIB, description="Largest answer to a data fetch in bytes")
+    answer_bytes: int = Field(
+        64 * _MIB,
+        ge=_MIB,
+        description="Bytes of answers to fetches, and of results, that one process keeps; beyond them fetches wait",
+    )
     drain: Seconds = Field(timedelta(seconds=20), description="How long a stop waits for work under way")
 
 

@@ -3,15 +3,15 @@
 import re
 import zlib
 from base64 import b64encode
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Iterable, Iterator
+from typing import Annotated, Literal
 
 import httpx
-import pydantic_core
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, PlainValidator, ValidationInfo
 
 from callstream.contract.framing import is_framing
-from callstream.contract.messages import Item, Json
+from callstream.contract.messages import Item
+from callstream.contract.raw_json import RawJson, check_json, encode_json, to_json
 from callstream.tasks.registry import TaskContext, TaskError, task
 
 _EXAMPLE = (
@@ -27,7 +27,21 @@ _HTTP_ERROR = 400
 _LAST_PORT = 65_535
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _NOT_IN_HEADER = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_PIECE = 16 * 1024  # bytes
 _GZIP = zlib.MAX_WBITS | 16  # zlib's way to say: with gzip's header
+
+
+def _payload(value: object, info: ValidationInfo) -> RawJson:
+    """Keep the payload as it will be sent: built in Python, it is ten times as large for as long as its task waits."""
+    if not isinstance(value, dict) and not (isinstance(value, list) and all(isinstance(each, dict) for each in value)):
+        raise ValueError("must be a JSON object or a list of objects")
+    return RawJson(encode_json(value) if info.mode == "json" else to_json(value))
+
+
+Payload = Annotated[
+    RawJson,
+    PlainValidator(_payload, json_schema_input_type=dict[str, JsonValue] | list[dict[str, JsonValue]]),
+]
 
 
 class DataItem(Item):
@@ -36,25 +50,25 @@ class DataItem(Item):
     url: str
     method: Literal["GET", "POST"] = "GET"
     headers: dict[str, str] = Field(default_factory=dict)
-    payload: dict[str, Json] | list[dict[str, Json]] = Field(default_factory=dict)
+    payload: Payload = Field(default_factory=lambda: RawJson(b"{}"))
 
 
 @task("data", path="/v1/data/from-api", example=_EXAMPLE)
-async def fetch(item: DataItem, context: TaskContext) -> JsonValue:
+async def fetch(item: DataItem, context: TaskContext) -> RawJson:
     """Fetch JSON from each API."""
     try:
         response = await context.http.send(_request(item, context.http), stream=True)
         try:
             if response.status_code >= _HTTP_ERROR:
                 raise TaskError(f"the API answered {response.status_code}")
-            body = await _read(response, context.fetch_limit)
+            body = await _read(response, context)
         finally:
             await response.aclose()
     except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
         raise TaskError(f"the url cannot be used: {error}") from error
     except httpx.HTTPError as error:
         raise TaskError(f"the API cannot be reached: {str(error) or type(error).__name__}") from error
-    return _json(body)
+    return _checked(body, context)
 
 
 def _request(item: DataItem, http: httpx.AsyncClient) -> httpx.Request:
@@ -70,7 +84,7 @@ def _request(item: DataItem, http: httpx.AsyncClient) -> httpx.Request:
         url = url.copy_with(userinfo=b"")
     content = None
     if item.method == "POST":
-        content = pydantic_core.to_json(item.payload)
+        content = item.payload.data
         headers["content-type"] = "application/json"
     for name, value in item.headers.items():
         if not _HEADER_NAME.fullmatch(name) or not value.isascii() or _NOT_IN_HEADER.search(value):
@@ -81,37 +95,50 @@ def _request(item: DataItem, http: httpx.AsyncClient) -> httpx.Request:
     return http.build_request(item.method, url, headers=headers, content=content)
 
 
-async def _read(response: httpx.Response, limit: int) -> bytes:
-    """Return the decoded body; httpx's own decoders inflate a chunk whole, however large it becomes."""
+async def _read(response: httpx.Response, context: TaskContext) -> bytes:
+    """Return the decoded body, for which room is taken; httpx's own decoders inflate a chunk whole, however large."""
     decode = _decoder(response.headers.get("content-encoding", "identity").strip().lower())
     body = bytearray()
-    async for chunk in response.aiter_raw():
-        body += decode(chunk, limit + 1 - len(body))
-        if len(body) > limit:
-            raise TaskError(f"the API's answer is larger than {limit} bytes")
+    try:
+        async for chunk in response.aiter_raw():
+            for piece in decode(chunk):
+                _check_size(len(body) + len(piece), context.fetch_limit)
+                await context.answers.take(len(piece))
+                body += piece
+    except BaseException:
+        context.answers.give(len(body))
+        raise
     return bytes(body)
 
 
-def _decoder(coding: str) -> Callable[[bytes, int], bytes]:
-    """Return what decodes a chunk into at most so many bytes."""
+def _check_size(size: int, limit: int) -> None:
+    if size > limit:
+        raise TaskError(f"the API's answer is larger than {limit} bytes")
+
+
+def _decoder(coding: str) -> Callable[[bytes], Iterable[bytes]]:
+    """Return what decodes a chunk into pieces, none of them large."""
     if coding in {"", "identity"}:
-        return lambda chunk, most: chunk[:most]
+        return lambda chunk: (chunk,)
     if coding not in {"gzip", "x-gzip"}:
         raise TaskError(f"the API's answer is encoded as {coding!r}, which cannot be read")
     inflate = zlib.decompressobj(_GZIP)
 
-    def decode(chunk: bytes, most: int) -> bytes:
+    def decode(chunk: bytes) -> Iterator[bytes]:
         try:
-            return inflate.decompress(chunk, most)
+            yield (piece := inflate.decompress(chunk, _PIECE))
+            while len(piece) == _PIECE:
+                yield (piece := inflate.decompress(inflate.unconsumed_tail, _PIECE))
         except zlib.error as error:
             raise TaskError(f"the API's answer is not valid gzip: {error}") from error
 
     return decode
 
 
-def _json(body: bytes) -> JsonValue:
+def _checked(body: bytes, context: TaskContext) -> RawJson:
     try:
-        value: JsonValue = pydantic_core.from_json(body, allow_inf_nan=False)
+        check_json(body)
     except ValueError as error:
+        context.answers.give(len(body))
         raise TaskError(f"the API's answer is not JSON: {error}") from error
-    return value
+    return RawJson(body)

@@ -12,7 +12,9 @@ from callstream.tasks.threads import Threads
 
 class Executor(Protocol):
     async def run(self, task: Task, item: Item, begun: Callable[[], None]) -> Any:  # noqa: ANN401 - a handler's
-        """Return what the handler returns, or Failed; wait for room first, and call `begun` when there is.
+        """Return what the handler comes to, as RawJson or Failed, or what is still to be awaited of it.
+
+        It waits for room first, and calls `begun` when there is.
 
         A cancellation ends the wait, and the work as far as it can be ended.
 

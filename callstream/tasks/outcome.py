@@ -1,16 +1,20 @@
 """What becomes of one item, wherever its handler runs: a value, or a text that says why there is none."""
 
 import asyncio
+import inspect
+import math
 import traceback
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
-from callstream.contract.messages import Item, Json
+from callstream.contract.messages import Item
+from callstream.contract.raw_json import RawJson, to_json, without_collection
+from callstream.contract.sizes import cut
 from callstream.tasks.registry import TaskError
 
-_json: TypeAdapter[JsonValue] = TypeAdapter(Json)
+_json: TypeAdapter[JsonValue] = TypeAdapter(JsonValue)
 
 
 class Failed(NamedTuple):
@@ -25,8 +29,7 @@ def failure(error: BaseException) -> Failed:
         text = "the work was cancelled"
     else:
         text = traceback.format_exception_only(error)[-1].strip()
-    # A text may hold lone surrogates, as the name of a file may; JSON does not.
-    return Failed(text.encode("utf-8", "backslashreplace").decode())
+    return Failed(cut(text))  # which may repeat what a foreign server answered, or hold what UTF-8 does not have
 
 
 def outcome(handler: Callable[..., Any], item: Item) -> Any:  # noqa: ANN401 - whatever a handler returns
@@ -37,12 +40,23 @@ def outcome(handler: Callable[..., Any], item: Item) -> Any:  # noqa: ANN401 - w
         return failure(error)
 
 
-def checked(value: object) -> JsonValue | Failed:
-    """Return `value` if JSON has it."""
-    if isinstance(value, Failed):
+def as_json(value: object) -> RawJson | Failed:
+    """Return what an item came to as JSON, if JSON has it."""
+    if isinstance(value, Failed | RawJson):
         return value
+    if type(value) is float and math.isfinite(value):
+        return RawJson(repr(value).encode())  # as the encoder writes it, which takes ten times as long
     try:
-        return _json.validate_python(value)
+        with without_collection():
+            return RawJson(to_json(_json.validate_python(value)))
     except ValidationError as error:
         problem = error.errors(include_url=False, include_context=False, include_input=False)[0]["msg"]
-        return failure(TaskError(f"the result is not JSON: {problem}"))
+    except ValueError as error:
+        problem = str(error)
+    return failure(TaskError(f"the result is not JSON: {problem}"))
+
+
+def json_outcome(handler: Callable[..., Any], item: Item) -> Any:  # noqa: ANN401 - what is awaited is whatever it is
+    """Return the outcome as JSON, except where it is still to be awaited."""
+    value = outcome(handler, item)
+    return value if inspect.isawaitable(value) else as_json(value)

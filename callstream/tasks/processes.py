@@ -10,11 +10,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Self
 
-import pydantic_core
 import structlog
-from pydantic import JsonValue
 
 from callstream.contract.messages import Item
+from callstream.contract.raw_json import RawJson
 from callstream.tasks.outcome import Failed
 from callstream.tasks.registry import Task, TaskError
 from callstream.tasks.worker import FAILED, SIZE_BYTES
@@ -29,7 +28,7 @@ class Processes:
         self._places = asyncio.Semaphore(most)
         self._idle: list[_Worker] = []
 
-    async def run(self, task: Task, item: Item, begun: Callable[[], None]) -> JsonValue | Failed:
+    async def run(self, task: Task, item: Item, begun: Callable[[], None]) -> RawJson | Failed:
         handler = f"{task.handler.__module__}:{task.handler.__qualname__}"
         pickled = pickle.dumps(item)
         async with self._places:
@@ -98,7 +97,7 @@ class _Worker:
         if isinstance(failed := await self.ask(handler), Failed):
             raise TaskError(failed.text)
 
-    async def ask(self, handler: str, pickled: bytes | None = None) -> JsonValue | Failed:
+    async def ask(self, handler: str, pickled: bytes | None = None) -> RawJson | Failed:
         """Return what becomes of the item; without one, the handler is no more than loaded."""
         question = pickle.dumps((handler, pickled))
         try:
@@ -111,8 +110,7 @@ class _Worker:
             raise _DiedError(f"the process that ran it ended with {_exit(self._process.returncode)}") from None
         if answer[:1] == FAILED:
             return Failed(answer[1:].decode())
-        value: JsonValue = pydantic_core.from_json(answer[1:])
-        return value
+        return RawJson(answer[1:])
 
     async def end(self) -> None:
         """Kill it and what it has started."""

@@ -3,7 +3,7 @@
 import inspect
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
 from typing import Any, Literal, cast, get_args, get_type_hints
@@ -12,7 +12,9 @@ import httpx
 from pydantic import JsonValue
 
 from callstream.contract.messages import Item, TaskBody, TaskRequest
+from callstream.contract.raw_json import RawJson
 from callstream.contract.topics import Topics
+from callstream.tasks.budget import Share, unlimited
 
 ENTRY_POINTS = "callstream.tasks"
 
@@ -36,7 +38,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # what a topic's name ma
 Place = Literal["inline", "thread", "process"]
 
 # Takes an item, and a TaskContext if it asks for a second argument.
-Handler = Callable[..., JsonValue | Awaitable[JsonValue]]
+Handler = Callable[..., JsonValue | RawJson | Awaitable[JsonValue | RawJson]]
 Tasks = Mapping[str, "Task"]
 
 
@@ -50,10 +52,14 @@ class RegistryError(Exception):
 
 @dataclass(frozen=True)
 class TaskContext:
-    """What a handler may use beside its item; `fetch_limit` is the most bytes that it should read of an answer."""
+    """What a handler may use beside its item.
+
+    `fetch_limit` is the most bytes that it should read of an answer; of `answers` it takes the room for them.
+    """
 
     http: httpx.AsyncClient
     fetch_limit: int
+    answers: Share = field(default_factory=unlimited)
 
 
 @dataclass(frozen=True)

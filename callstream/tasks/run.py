@@ -2,31 +2,42 @@
 
 import asyncio
 import inspect
+import sys
+import time
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, NamedTuple
 
-from pydantic import JsonValue
+import pydantic_core
 
-from callstream.contract.messages import Entry, Item
+from callstream.contract.messages import Item
+from callstream.contract.raw_json import RawJson
+from callstream.tasks.budget import Share
 from callstream.tasks.executors import Executors
-from callstream.tasks.outcome import Failed, checked, failure
+from callstream.tasks.outcome import Failed, as_json, failure
 from callstream.tasks.registry import Task, TaskContext, TaskError
+
+_TURN = 0.001  # seconds of work at a time, after which others have theirs
 
 
 class Entries(NamedTuple):
-    """What became of the items, both lists in the order of the request."""
+    """What became of the items, `{name: value}` or `{name: text}` in JSON, both lists in the order of the request.
 
-    results: list[Entry]
-    errors: list[Entry]
+    Both are empty where they were `too_large`.
+    """
+
+    results: list[bytes]
+    errors: list[bytes]
+    too_large: bool = False
 
 
 class Limits(NamedTuple):
-    """How many items run at once, and how long each of them and all together may take."""
+    """How many items run at once, how long each of them and all together may take, and the most bytes of entries."""
 
     concurrency: int
     item_deadline: timedelta
     deadline: timedelta
+    size: int = sys.maxsize
 
 
 class _Deadline(NamedTuple):
@@ -48,48 +59,117 @@ class _Deadline(NamedTuple):
 async def run_items(
     task: Task, items: Sequence[Item], context: TaskContext, limits: Limits, executors: Executors
 ) -> Entries:
-    """Run every item of a request; never raises for what a handler does."""
+    """Run every item of a request; never raises for what a handler does.
+
+    What the items come to takes its room from `context.answers`, and keeps it for who reads the entries.
+    """
     whole = limits.deadline.total_seconds()
     end = asyncio.get_running_loop().time() + whole
     deadline = _Deadline(limits.item_deadline.total_seconds(), whole, end)
+    kept = _Kept(items, context.answers, limits.size)
+    todo = iter(enumerate(items))
 
-    async def run(item: Item) -> JsonValue | Failed:
-        return await _run(task, item, context, deadline, executors)
+    async def work() -> None:
+        began = time.perf_counter()
+        for number, item in todo:  # which the workers share
+            outcome = await _run(task, item, context, deadline, executors)
+            if isinstance(outcome, Failed):
+                await _take_at_last(context.answers, len(outcome.text), deadline)
+            kept.add(number, outcome)
+            if time.perf_counter() - began > _TURN:
+                await asyncio.sleep(0)
+                began = time.perf_counter()
 
-    if task.runs == "inline":
-        outcomes = [await run(item) for item in items]
+    if task.runs == "inline" or len(items) <= 1:
+        await work()
     else:
-        slots = asyncio.Semaphore(limits.concurrency)
+        async with asyncio.TaskGroup() as workers:
+            for _ in range(min(limits.concurrency, len(items))):
+                workers.create_task(work())
+    return kept.entries()
 
-        async def bounded(item: Item) -> JsonValue | Failed:
-            async with slots:
-                return await run(item)
 
-        outcomes = await asyncio.gather(*(bounded(item) for item in items))
-    entries = Entries([], [])
-    for item, outcome in zip(items, outcomes, strict=True):
-        if isinstance(outcome, Failed):
-            entries.errors.append({item.name: outcome.text})
-        else:
-            entries.results.append({item.name: outcome})
-    return entries
+class _Kept:
+    """What the items have come to, as far as it can be written."""
+
+    def __init__(self, items: Sequence[Item], share: Share, limit: int) -> None:
+        self._items = items
+        self._share = share
+        self._left = limit
+        self._outcomes: list[RawJson | Failed | None] = [None] * len(items)
+
+    def add(self, number: int, outcome: RawJson | Failed) -> None:
+        """Keep an outcome; when all of them have become too large to be written, none is kept any more."""
+        if self._left < 0:
+            self._drop(outcome)
+            return
+        self._outcomes[number] = outcome
+        self._left -= _size(outcome) + len(self._items[number].name)
+        if self._left < 0:
+            for kept in self._outcomes:
+                self._drop(kept)
+            self._outcomes.clear()
+
+    def entries(self) -> Entries:
+        if self._left < 0:
+            return Entries([], [], too_large=True)
+        entries = Entries([], [])
+        for item, outcome in zip(self._items, self._outcomes, strict=True):
+            name = pydantic_core.to_json(item.name)
+            if isinstance(outcome, RawJson):
+                entries.results.append(b"{%b:%b}" % (name, outcome.data))
+            else:
+                text = outcome.text if outcome else "the work was cancelled"  # by the handler itself
+                entries.errors.append(b"{%b:%b}" % (name, pydantic_core.to_json(text)))
+        return entries
+
+    def _drop(self, outcome: RawJson | Failed | None) -> None:
+        if outcome is not None:
+            self._share.give(_size(outcome))
+
+
+def _size(outcome: RawJson | Failed) -> int:
+    return len(outcome.data if isinstance(outcome, RawJson) else outcome.text)
 
 
 async def _run(
     task: Task, item: Item, context: TaskContext, deadline: _Deadline, executors: Executors
-) -> JsonValue | Failed:
+) -> RawJson | Failed:
     try:
         if task.runs in {"async", "inline"}:
             value = await _call(task, item, context, deadline)
         else:
             value = await _hand_over(task, item, deadline, executors)
+        outcome = as_json(value)
+        # An async handler that returns it has read it from somewhere, and taken the room for it.
+        if isinstance(outcome, RawJson) and not (outcome is value and task.runs == "async"):
+            await _take(context.answers, len(outcome.data), deadline)
     except Exception as error:  # noqa: BLE001 - a handler's bug is the receiver's to know and not the partition's to feel
         return failure(error)
     except asyncio.CancelledError as error:
         if (current := asyncio.current_task()) and current.cancelling():
             raise  # we are cancelled, and not something that the handler awaited
         return failure(error)
-    return checked(value)
+    return outcome
+
+
+async def _take(share: Share, size: int, deadline: _Deadline) -> None:
+    """Wait for room as long as the task has time."""
+    if share.grab(size):
+        return
+    try:
+        async with asyncio.timeout_at(deadline.end):
+            await share.take(size)
+    except TimeoutError:
+        raise TaskError(deadline.of_whole) from None
+
+
+async def _take_at_last(share: Share, size: int, deadline: _Deadline) -> None:
+    """Wait likewise; the text of an error is kept even where there was no room for it in all that time."""
+    try:
+        await _take(share, size, deadline)
+    except TaskError:
+        share.force(size)
 
 
 async def _call(task: Task, item: Item, context: TaskContext, deadline: _Deadline) -> Any:  # noqa: ANN401 - a handler's

@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 
 from callstream.contract.messages import Item
-from callstream.tasks.outcome import outcome
+from callstream.tasks.outcome import json_outcome
 from callstream.tasks.registry import Task
 
 log = structlog.get_logger()
@@ -43,7 +43,7 @@ class Threads:
         thread = self._idle.pop() if self._idle else _Thread()
         done: asyncio.Future[Any] = loop.create_future()
         context = contextvars.copy_context()
-        thread.do(partial(context.run, outcome, task.handler, item), partial(self._ended, thread, done), loop)
+        thread.do(partial(context.run, json_outcome, task.handler, item), partial(self._ended, thread, done), loop)
         try:
             return await done
         except asyncio.CancelledError:

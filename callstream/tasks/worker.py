@@ -13,9 +13,8 @@ from io import FileIO
 from queue import SimpleQueue
 from typing import Any
 
-import pydantic_core
-
-from callstream.tasks.outcome import Failed, checked, failure, outcome
+from callstream.contract.raw_json import RawJson
+from callstream.tasks.outcome import Failed, as_json, failure, outcome
 from callstream.tasks.registry import Handler, Task
 
 DONE, FAILED = b"+", b"-"
@@ -50,13 +49,13 @@ def _read(file: FileIO, size: int) -> bytes:
     return bytes(data)
 
 
-def _answer(reference: str, pickled: bytes | None) -> Any:  # noqa: ANN401 - JSON or Failed
+def _answer(reference: str, pickled: bytes | None) -> RawJson | Failed:
     try:
         handler = _handler(reference)
         item = None if pickled is None else pickle.loads(pickled)  # noqa: S301 - the parent's
     except BaseException as error:  # noqa: BLE001 - whatever a module or a model raises is told
         return failure(error)
-    return None if item is None else checked(outcome(handler, item))
+    return RawJson(b"null") if item is None else as_json(outcome(handler, item))
 
 
 def _handler(reference: str) -> Handler:
@@ -66,8 +65,8 @@ def _handler(reference: str) -> Handler:
     return handler
 
 
-def _send(answers: FileIO, answer: Any) -> None:  # noqa: ANN401 - JSON or Failed
-    frame = FAILED + answer.text.encode() if isinstance(answer, Failed) else DONE + pydantic_core.to_json(answer)
+def _send(answers: FileIO, answer: RawJson | Failed) -> None:
+    frame = FAILED + answer.text.encode() if isinstance(answer, Failed) else DONE + answer.data
     rest = memoryview(len(frame).to_bytes(SIZE_BYTES) + frame)
     while rest:
         rest = rest[answers.write(rest) :]

@@ -1,6 +1,7 @@
 """No request meets what another left on its connection, whatever a client asks for and a server answers."""
 
 import asyncio
+import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -11,6 +12,7 @@ import aiohttp
 import httpx
 import pytest
 
+from callstream.contract.raw_json import RawJson
 from callstream.runtime.egress import EgressGuard
 from callstream.runtime.http import open_client, open_transport
 from callstream.runtime.settings import Egress
@@ -87,7 +89,9 @@ async def fetched(http: httpx.AsyncClient, url: str, **fields: Any) -> Any:
     value = fetch.handler(DataItem(name="api", url=url, **fields), TaskContext(http, MIB))
     assert isinstance(value, Awaitable)
     async with asyncio.timeout(5):
-        return await value
+        found = await value
+    assert isinstance(found, RawJson)
+    return json.loads(found.data)
 
 
 @asynccontextmanager

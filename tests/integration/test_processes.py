@@ -11,9 +11,10 @@ import pytest
 
 from callstream.tasks import TaskContext
 from callstream.tasks.executors import Executors, open_executors
-from callstream.tasks.run import Entries, Limits, run_items
+from callstream.tasks.run import Limits, run_items
 from tests.support.heavy import Deed, heavy
 from tests.support.waiting import eventually
+from tests.unit.entries import Entries, read_again
 
 PATIENT = timedelta(seconds=60)
 SHORT = timedelta(milliseconds=200)
@@ -28,7 +29,7 @@ async def executors() -> AsyncIterator[Executors]:
 
 async def run(executors: Executors, *deeds: Deed, deadline: timedelta = PATIENT, whole: timedelta = PATIENT) -> Entries:
     context = TaskContext(httpx.AsyncClient(), 1_000)
-    return await run_items(heavy, deeds, context, Limits(10, deadline, whole), executors)
+    return read_again(await run_items(heavy, deeds, context, Limits(10, deadline, whole), executors))
 
 
 async def test_items_share_a_process_which_is_not_ours(executors: Executors) -> None:

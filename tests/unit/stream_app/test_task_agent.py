@@ -38,12 +38,18 @@ def odd(_: Item) -> Any:
     return {float("nan"), "\ud800"}
 
 
+@task("long", path="/v1/long", runs="inline")
+def long(_: Item) -> str:
+    """Return what fits once."""
+    return "x" * 2 * 2**20
+
+
 def settings(**values: Any) -> Settings:
     return Settings.model_validate(values)
 
 
 def agent(output: Output, **values: Any) -> TaskAgent:
-    tasks = {**load_tasks(), "odd": odd}
+    tasks = {**load_tasks(), "odd": odd, "long": long}
     return TaskAgent(settings(**values), tasks, TaskContext(httpx.AsyncClient(), 1_000), EXECUTORS, output)
 
 
@@ -170,6 +176,23 @@ async def test_a_result_that_is_too_large_is_an_error_of_every_item(broker: Brok
     assert result(broker).results == []
     text = "the results of this task are too large to be sent"
     assert result(broker).errors == [{f"calc_{number}": text} for number in range(3)]
+
+
+async def test_results_too_large_for_any_record_are_never_put_together(broker: Broker, output: Output) -> None:
+    request = {"callback_url": CALLBACK_URL, "message": [{"name": f"long_{number}"} for number in range(3)]}
+    await agent(output, topics={"max_message_bytes": 3 * 2**20}).process(record(request, topic="long.requests"))
+    assert broker.asked == 1
+    assert [list(entry) for entry in result(broker).errors] == [["long_0"], ["long_1"], ["long_2"]]
+
+
+async def test_a_request_of_more_items_than_the_limit_is_a_dead_letter_and_calls_back(
+    broker: Broker, output: Output
+) -> None:
+    await agent(output, gateway={"item_limit": 2}).process(record(EXAMPLE))
+    letter, failure = broker.taken
+    text = "message: List should have at most 2 items after validation, not 3"
+    assert (letter.topic, header(letter, "dead_letter_reason")) == ("task.dead-letters", b"unreadable")
+    assert TaskResult.model_validate_json(failure.value or b"").errors == [{"request": text}]
 
 
 async def test_a_task_of_which_even_the_errors_are_too_large_is_a_dead_letter(broker: Broker, output: Output) -> None:

@@ -5,7 +5,9 @@ import gzip
 import json
 import tracemalloc
 import zlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -14,10 +16,13 @@ import pytest
 from pydantic import JsonValue, ValidationError
 
 from callstream.contract.messages import TaskRequest
+from callstream.contract.raw_json import RawJson
 from callstream.tasks import TaskContext, TaskError
+from callstream.tasks.budget import Budget, Share, unlimited
 from callstream.tasks.data import DataItem, fetch
 from callstream.tasks.run import Limits, run_items
 from tests.support.waiting import eventually
+from tests.unit.entries import read_again
 from tests.unit.executors import EXECUTORS
 from tests.unit.records import CALLBACK_URL
 
@@ -53,10 +58,12 @@ def item(**fields: Any) -> DataItem:
     return DataItem(**{"name": "api_0", "url": URL} | fields)
 
 
-async def fetched(answer: Answer, **fields: Any) -> Any:
-    value = fetch.handler(item(**fields), context(answer))
-    assert not isinstance(value, str | int | float | list | dict | None)
-    return await value
+async def fetched(answer: Answer, share: Share | None = None, **fields: Any) -> Any:
+    value = fetch.handler(item(**fields), replace(context(answer), answers=share or unlimited()))
+    assert isinstance(value, Awaitable)
+    found = await value
+    assert isinstance(found, RawJson)
+    return json.loads(found.data)
 
 
 @pytest.mark.parametrize("value", [{"a": [1, 2.5, None, "ü"]}, [], 7, "text", None, False])
@@ -230,11 +237,12 @@ async def test_items_are_fetched_at_once_within_the_bound() -> None:
     running = asyncio.create_task(run_items(fetch, work, context(answer), Limits(3, MINUTE, MINUTE), EXECUTORS))
     await eventually(lambda: under_way == 3)
     go_on.set()
-    assert (await running).results == [{f"api_{number}": number} for number in range(5)]
+    assert read_again(await running).results == [{f"api_{number}": number} for number in range(5)]
 
 
 async def test_an_answer_with_a_number_beyond_any_float_is_an_entry() -> None:
-    entries = await run_items(fetch, [item()], context(answering(b"[1e999]")), Limits(1, MINUTE, MINUTE), EXECUTORS)
+    limits = Limits(1, MINUTE, MINUTE)
+    entries = read_again(await run_items(fetch, [item()], context(answering(b"[1e999]")), limits, EXECUTORS))
     assert entries.results == []
     assert "not JSON" in str(entries.errors[0]["api_0"])
 
@@ -259,3 +267,44 @@ async def test_credentials_in_a_url_are_sent_as_a_header_and_not_in_the_url() ->
     (request,) = requests
     assert request.headers["authorization"] == "Basic bWU6c0BjcnQ="
     assert str(request.url) == "http://api.example/"
+
+
+async def test_an_answer_takes_room_as_it_comes_and_what_fails_gives_it_back() -> None:
+    budget = Budget(10 * LIMIT)
+    answers = [b'"' + b"x" * 100 + b'"', b"not json", b"x" * (LIMIT + 1)]
+    with budget.share() as share:
+        for answer, used in zip(answers, (102, 102, 102), strict=True):
+            with suppress(TaskError):
+                await fetched(answering([answer[:50], answer[50:]]), share)
+            assert budget.used == used
+
+
+async def test_a_fetch_that_finds_no_room_reads_no_further_until_there_is() -> None:
+    read = 0
+
+    async def body() -> AsyncIterator[bytes]:
+        nonlocal read
+        for piece in (b"[1,", b"2", b"]"):
+            read += 1
+            yield piece
+
+    budget = Budget(LIMIT)
+    with budget.share() as first, budget.share() as second:
+        await first.take(LIMIT)
+        fetching = asyncio.create_task(fetched(lambda _: httpx.Response(200, content=body()), second))
+        await eventually(lambda: budget._waiting)
+        assert read == 1
+        first.give(LIMIT)
+        assert await fetching == [1, 2]
+
+
+async def test_what_the_api_answered_is_passed_on_as_it_came() -> None:
+    answer = b'{ "a": 1.00000000000000000001,\n "a": [1e2] }'
+    value = fetch.handler(item(), context(answering(answer)))
+    assert isinstance(value, Awaitable)
+    assert await value == RawJson(answer)
+
+
+def test_a_payload_is_kept_as_json_and_not_as_objects() -> None:
+    assert item(payload=[{"a": [1, "ü"]}]).payload == RawJson('[{"a":[1,"ü"]}]'.encode())
+    assert item().payload == RawJson(b"{}")

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, NoReturn
 
@@ -12,9 +13,11 @@ from hypothesis import strategies as st
 
 from callstream.contract.messages import CallbackBody, Item
 from callstream.tasks import Task, TaskContext, TaskError, task
+from callstream.tasks.budget import Budget
 from callstream.tasks.registry import Place
-from callstream.tasks.run import Entries, Limits, run_items
+from callstream.tasks.run import Limits, run_items
 from tests.support.waiting import eventually
+from tests.unit.entries import Entries, read_again
 from tests.unit.executors import EXECUTORS
 
 PATIENT = timedelta(seconds=60)
@@ -57,7 +60,7 @@ async def run(
     deadline: timedelta = PATIENT,
     whole: timedelta = PATIENT,
 ) -> Entries:
-    return await run_items(kind, work, CONTEXT, Limits(concurrency, deadline, whole), EXECUTORS)
+    return read_again(await run_items(kind, work, CONTEXT, Limits(concurrency, deadline, whole), EXECUTORS))
 
 
 @pytest.mark.parametrize("kind", TASKS)
@@ -209,3 +212,83 @@ async def test_all_items_together_have_a_deadline_too_and_those_that_never_began
     assert [text for entry in entries.errors for text in entry.values()] == [
         "the task was not finished within 0.05 s"
     ] * 3
+
+
+async def test_items_are_run_by_as_many_workers_as_may_be_under_way_and_no_task_each() -> None:
+    go_on = asyncio.Event()
+    before = len(asyncio.all_tasks())
+    running = asyncio.create_task(run(items(*[go_on.wait] * 1_000), concurrency=3))
+    await eventually(lambda: len(asyncio.all_tasks()) > before + 1)
+    assert len(asyncio.all_tasks()) <= before + 1 + 3
+    go_on.set()
+    assert len((await running).results) == 1_000
+
+
+@pytest.mark.parametrize("kind", TASKS)
+async def test_many_items_that_are_quick_let_others_have_their_turn(
+    kind: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("callstream.tasks.run._TURN", -1)
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.create_task(count())
+    await run(items(*[TaskError("bad")] * 100), kind, concurrency=1)
+    counting.cancel()
+    assert turns >= 100
+
+
+async def test_a_handler_that_cancels_its_own_task_loses_no_entry() -> None:
+    async def cancel() -> None:
+        current = asyncio.current_task()
+        assert current is not None
+        current.cancel()
+        await asyncio.sleep(0)
+
+    entries = await run(items(cancel, 1, cancel), concurrency=2)
+    assert len(entries.results) + len(entries.errors) == 3
+
+
+async def test_the_text_of_an_error_is_cut() -> None:
+    (entry,) = (await run(items(TaskError("x" * 600_000)))).errors
+    assert entry == {"item_0": "x" * 999 + "…"}
+
+
+async def test_what_the_items_come_to_takes_its_room_until_who_asked_has_done_with_it() -> None:
+    budget = Budget(1_000)
+    with budget.share() as share:
+        context = replace(CONTEXT, answers=share)
+        await run_items(ACT, items("x" * 100, TaskError("y" * 50)), context, Limits(1, PATIENT, PATIENT), EXECUTORS)
+        assert budget.used == len('""') + 100 + 50
+    assert budget.used == 0
+
+
+@pytest.mark.parametrize("kind", TASKS)
+async def test_results_that_can_not_be_written_anyway_are_not_kept(kind: Task) -> None:
+    budget = Budget(10_000)
+    with budget.share() as share:
+        limits = Limits(2, PATIENT, PATIENT, size=250)
+        entries = await run_items(kind, items(*["x" * 100] * 5), replace(CONTEXT, answers=share), limits, EXECUTORS)
+        assert entries == entries._replace(results=[], errors=[], too_large=True)
+        assert budget.used == 0
+
+
+async def test_without_room_a_result_waits_for_it_and_an_error_comes_only_of_the_tasks_own_time() -> None:
+    budget = Budget(10)
+    with budget.share() as first, budget.share() as second:
+        await first.take(10)
+        limits = Limits(1, PATIENT, timedelta(seconds=0.05))
+        late = await run_items(ACT, items("text"), replace(CONTEXT, answers=second), limits, EXECUTORS)
+        assert read_again(late).errors == [{"item_0": "the task was not finished within 0.05 s"}]
+        limits = Limits(1, PATIENT, PATIENT)
+        waiting = asyncio.create_task(
+            run_items(ACT, items("text"), replace(CONTEXT, answers=second), limits, EXECUTORS)
+        )
+        await eventually(lambda: budget._waiting)
+        first.give(10)
+        assert read_again(await waiting).results == [{"item_0": "text"}]

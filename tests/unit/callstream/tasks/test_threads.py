@@ -16,9 +16,10 @@ from callstream.contract.messages import Item
 from callstream.tasks import TaskContext, task
 from callstream.tasks.executors import Executors
 from callstream.tasks.processes import Processes
-from callstream.tasks.run import Entries, Limits, run_items
+from callstream.tasks.run import Limits, run_items
 from callstream.tasks.threads import Threads
 from tests.support.waiting import eventually
+from tests.unit.entries import Entries, read_again
 
 CONTEXT = TaskContext(httpx.AsyncClient(), 1_000)
 PATIENT = timedelta(seconds=60)
@@ -41,7 +42,8 @@ async def run(
     threads: Threads, *calls: Any, deadline: timedelta = PATIENT, whole: timedelta = PATIENT, concurrency: int = 10
 ) -> Entries:
     items = [Work(name=f"item_{number}", call=call) for number, call in enumerate(calls)]
-    return await run_items(work, items, CONTEXT, Limits(concurrency, deadline, whole), Executors(threads, Processes(1)))
+    executors = Executors(threads, Processes(1))
+    return read_again(await run_items(work, items, CONTEXT, Limits(concurrency, deadline, whole), executors))
 
 
 @contextmanager
