@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from datetime import timedelta
 from enum import Enum
 
+_SOON = 10.0  # seconds
+
 
 class Look(Enum):
     """What one who comes finds."""
@@ -24,8 +26,8 @@ class Change(Enum):
 class Breaker:
     """Opens after `failures` in a row, for the first of `pauses`, then the next, each further time.
 
-    Times are seconds of one monotonic clock. What was never tried before, or is looked at for the first time since, may
-    probe when the first pause is over, so that nobody who is new waits for a receiver that has come back meanwhile.
+    Times are seconds of one monotonic clock. What is fresh may probe when the first pause is over: nobody who is new
+    waits for a receiver that has come back meanwhile.
     """
 
     __slots__ = ("_failures", "_opened", "_pauses", "_probing", "_since", "_until", "failed")
@@ -43,20 +45,31 @@ class Breaker:
     def is_open(self) -> bool:
         return self._until is not None
 
-    def rest(self, now: float) -> timedelta:
-        """Return for how long the receiver is left alone."""
-        return timedelta(seconds=max(0.0, (self._until or now) - now))
+    def rest(self, now: float, *, fresh: bool = False) -> timedelta:
+        """Return after how long it is worth looking again whether the receiver answers; zero if it does.
+
+        That is when it may be probed. From then on a probe is soon begun and soon over, or long in coming.
+        """
+        if self._until is None:
+            return timedelta(0)
+        left = self._probed_from(fresh=fresh) - now
+        if left > 0:
+            return timedelta(seconds=left)
+        return self._pauses[0] if fresh or left > -_SOON else self._pauses[-1]
+
+    def may_probe(self, now: float) -> bool:
+        """Return whether the receiver is left alone, and has been for long enough."""
+        return self._until is not None and not self._probing and now >= self._until
 
     def look(self, now: float, *, fresh: bool) -> Look:
         if self._until is None:
             return Look.CLOSED
         if self._probing:
             return Look.PROBED
-        first = self._since + self._pauses[0].total_seconds()
-        if now >= (min(first, self._until) if fresh else self._until):
-            self._probing = True
-            return Look.PROBE
-        return Look.OPEN
+        if now < self._probed_from(fresh=fresh):
+            return Look.OPEN
+        self._probing = True
+        return Look.PROBE
 
     def end_probe(self) -> None:
         self._probing = False
@@ -75,3 +88,7 @@ class Breaker:
         self._until = now + self._pauses[min(self._opened, len(self._pauses) - 1)].total_seconds()
         self._opened += 1
         return Change.OPENED
+
+    def _probed_from(self, *, fresh: bool) -> float:
+        until = self._until or 0.0
+        return min(until, self._since + self._pauses[0].total_seconds()) if fresh else until

@@ -18,7 +18,7 @@ from callstream.runtime.logs import get_logger
 from callstream.runtime.settings import Settings
 from stream_app.outcome import Delivered, Forbidden, Outcome, Refused, describe, name, status_of
 from stream_app.output import Output, ProduceError, RecordTooLargeError
-from stream_app.policy import Policy
+from stream_app.policy import Policy, is_final
 from stream_app.reading import UnreadableError
 from stream_app.receivers import Busy, Receivers
 from stream_app.results import Result, read_result
@@ -114,7 +114,7 @@ class CallbackAgent:
         if result.callback_url is None:
             return  # who asked reads it in `task.results`
         job = _Job(record, result, result.callback_url, progress, deadline)
-        if progress.due > now and not self._is_back(job):
+        if progress.due > now and not self._may_ask_early(job):
             # It came out to look for its receiver, or with the others of its tier, or its tier is none any more.
             await self._park(job, progress, looks=progress.waits > 0)
         elif now > deadline:
@@ -123,9 +123,9 @@ class CallbackAgent:
         else:
             await self._ask(job)
 
-    def _is_back(self, job: _Job) -> bool:
-        """Return whether the result was to wait for its receiver, and that answers again."""
-        return job.progress.waits > 0 and self._receivers.is_back(receiver_of(job.url))
+    def _may_ask_early(self, job: _Job) -> bool:
+        """Return whether the result was to wait for its receiver, and that may be asked."""
+        return job.progress.waits > 0 and self._receivers.worth_asking(receiver_of(job.url))
 
     async def _ask(self, job: _Job) -> None:
         result = job.result
@@ -139,19 +139,32 @@ class CallbackAgent:
             headers = self._signer.headers(result.task_id, job.url, began, result.body)
             return await self._delivery.attempt(job.url, result.body, {"content-type": "application/json", **headers})
 
-        fresh = job.progress.attempts == 0 and job.progress.waits <= 1
-        size = size_of(job.record)
-        outcome = await self._receivers.ask(receiver, attempt, size=size, fresh=fresh)
-        if isinstance(outcome, Busy):
+        progress = job.progress
+        fresh = self._policy.is_fresh(progress.attempts, began - progress.first_seen)
+        early = progress.due > began
+        outcome = await self._receivers.ask(receiver, attempt, size=size_of(job.record), fresh=fresh)
+        if early and (isinstance(outcome, Busy) or not is_final(outcome)):
+            await self._look_again(job, outcome, receiver)
+        elif isinstance(outcome, Busy):
             await self._wait(job, outcome)
         else:
             await self._settle(job, outcome, receiver, began, timedelta(seconds=self._monotonic() - tried))
 
+    async def _look_again(self, job: _Job, found: Outcome | Busy, receiver: str) -> None:
+        """Let the result, which asked before its time, wait for that without charging it an attempt."""
+        if not isinstance(found, Busy):
+            log.warning("receiver.probed", task_id=job.result.task_id, receiver=receiver, outcome=describe(found))
+        away = self._receivers.is_away(receiver)  # or else it takes others, and this one in its time, if at all
+        waits = job.progress.waits if away or isinstance(found, Busy) else 0
+        await self._park(job, job.progress._replace(waits=waits), looks=waits > 0)
+
     async def _wait(self, job: _Job, busy: Busy) -> None:
         """Let the result wait without charging it an attempt."""
         progress, now = job.progress, self._clock()
-        pause = self._policy.next_pause(progress.waits, away=busy.away, crowded=busy.crowded, jitter=self._chance())
-        due = now + max(pause, busy.rest)
+        pause = self._policy.next_pause(
+            progress.waits, away=busy.away, rest=busy.rest, crowded=busy.crowded, jitter=self._chance()
+        )
+        due = now + pause
         error = progress.last_error or busy.why
         log.debug("callback.waits", task_id=job.result.task_id, why=busy.why, due=due.isoformat())
         await self._park(job, progress._replace(waits=progress.waits + 1, due=due, last_error=error))
@@ -200,7 +213,11 @@ class CallbackAgent:
     async def _park(self, job: _Job, progress: Progress, *, looks: bool = False) -> None:
         """Let the result wait until it is due, or until it `looks` whether its receiver is back."""
         remaining = progress.due - self._clock()
-        tier = self._policy.look_tier(remaining) if looks else self._policy.tier_for(remaining)
+        receiver = receiver_of(job.url)
+        if looks and self._receivers.may_look(receiver, size_of(job.record)):
+            tier = self._policy.look_tier(remaining, self._receivers.rest(receiver))
+        else:
+            tier = self._policy.wait_tier(remaining) if progress.waits else self._policy.tier_for(remaining)
         try:
             await self._output.write(parked(job.record, self._topics.retry(tier), progress))
         except RecordTooLargeError as error:  # the tier takes less than `callstream topics` has it take

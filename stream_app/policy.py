@@ -11,8 +11,10 @@ _SPREAD = (
 )
 _SHORT_PAUSES = 4  # for a receiver that is only busy
 _MOST_ROUNDS = 10  # in one tier
+_WAIT_ROUNDS = 2
 _LONGEST_PAUSE = timedelta(minutes=1)  # between two looks at a receiver that is away
 _CROWDED_PAUSE = timedelta(minutes=5)  # the same where very many wait
+_FRESH = timedelta(minutes=1)  # since it was first seen
 # Who is to be tried later than that is not looked at in between: it would be written hundreds of times for one attempt.
 _LONGEST_LOOKED = timedelta(hours=1)
 
@@ -38,31 +40,37 @@ class Policy:
 
         `jitter` is from 0 to 1.
         """
-        if isinstance(outcome, Delivered | Refused | Forbidden) or attempt > len(self.schedule):
+        if is_final(outcome) or attempt > len(self.schedule):
             return None
         delay = self.schedule[attempt - 1]
         if isinstance(outcome, Throttled) and outcome.retry_after is not None:
             delay = max(delay, min(outcome.retry_after, self.retry_after_cap))
         return spread(delay, jitter)
 
-    def next_pause(self, waits: int, *, away: bool, crowded: bool, jitter: float) -> timedelta:
+    def next_pause(self, waits: int, *, away: bool, rest: timedelta, crowded: bool, jitter: float) -> timedelta:
         """Return how long a result waits whose receiver is `away`, or else busy; it has waited `waits` times before.
 
-        Where it is `crowded`, the others that wait for the receiver look at it often enough.
+        It is of no use to ask again for `rest`. Where it is `crowded`, others look often enough at the receiver.
         """
         if crowded:
             return spread(self._up_to(_CROWDED_PAUSE)[-1], jitter)
+        if rest:
+            return spread(rest, jitter)
         if not away:  # it works its queue off, and is worth asking often, but not for ever so many
             waits = min(waits // _SHORT_PAUSES, 1)
         return spread(self.pauses[min(waits, len(self.pauses) - 1)], jitter)
+
+    def is_fresh(self, attempts: int, age: timedelta) -> bool:
+        """Return whether a result, first seen `age` ago, is so new that it asks whether its receiver has come back."""
+        return attempts == 0 and age <= _FRESH
 
     def looks_early(self, outcome: Outcome, delay: timedelta) -> bool:
         """Return whether one that is tried again after `delay` looks meanwhile whether its receiver, away, is back."""
         asked = isinstance(outcome, Throttled) and outcome.retry_after is not None
         return not asked and self.pauses[-1] * (1 + _SPREAD) < delay <= _LONGEST_LOOKED
 
-    def tier_for(self, remaining: timedelta) -> timedelta:
-        """Return the longest tier that is over when `remaining` is, or the next longer if it would take many rounds.
+    def tier_for(self, remaining: timedelta, rounds: int = _MOST_ROUNDS) -> timedelta:
+        """Return the longest tier that is over when `remaining` is, or the next longer if it would take many `rounds`.
 
         A tier's records are read in the order of their arrival, so one that must wait longer than the others of its
         tier would hold them up: it comes out with them, and goes into a tier again for the rest.
@@ -71,13 +79,17 @@ class Policy:
         fitting = [tier for tier in tiers if tier <= remaining]
         if not fitting:
             return tiers[0]
-        if len(fitting) < len(tiers) and remaining > _MOST_ROUNDS * fitting[-1]:
+        if len(fitting) < len(tiers) and remaining > rounds * fitting[-1]:
             return tiers[len(fitting)]
         return fitting[-1]
 
-    def look_tier(self, remaining: timedelta) -> timedelta:
-        """Return the tier of one that is tried again when `remaining` is over and looks in between."""
-        return self.tier_for(min(remaining, self.pauses[-1]))
+    def wait_tier(self, remaining: timedelta) -> timedelta:
+        """Return the tier of one that waits for its receiver: some seconds matter less than to be written once more."""
+        return self.tier_for(remaining, _WAIT_ROUNDS)
+
+    def look_tier(self, remaining: timedelta, rest: timedelta) -> timedelta:
+        """Return the tier of one that is due when `remaining` is over, and looks at its receiver after `rest`."""
+        return self.wait_tier(min(remaining, rest or self.pauses[-1]))
 
     def wake(self, tier: timedelta, parked: datetime, due: datetime) -> datetime:
         """Return when a result comes out of its tier: when it is due, unless that is later than the tier's others."""
@@ -90,6 +102,11 @@ class Policy:
 
     def _up_to(self, longest: timedelta) -> list[timedelta]:
         return [tier for tier in self.tiers if tier <= longest] or self.tiers[:1]
+
+
+def is_final(outcome: Outcome) -> bool:
+    """Return whether there is no use in another attempt."""
+    return isinstance(outcome, Delivered | Refused | Forbidden)
 
 
 def spread(delay: timedelta, jitter: float) -> timedelta:

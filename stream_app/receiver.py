@@ -16,10 +16,6 @@ log = get_logger()
 
 _SERVER_ERROR = 500
 _AVERAGED = 10  # attempts
-# So many of those who wait for a receiver look at it often, the others every few minutes: when it is back it takes them
-# at such a pace at most, and the topics are not written to faster for more of them.
-_LOOKS = 2_000
-_LOOKS_WITHIN = 30.0  # seconds
 
 
 class ReceiverState(NamedTuple):
@@ -36,10 +32,8 @@ class Receiver:
     __slots__ = (
         "_behind",
         "_known_ties",
-        "_looks",
         "_overdue",
         "_seconds",
-        "_since",
         "breaker",
         "bulkhead",
         "key",
@@ -56,8 +50,6 @@ class Receiver:
         self._seconds: float | None = None  # that an attempt takes, the last ones more than those before
         self._overdue = 0  # attempts under way that are no longer quick
         self._behind: list[asyncio.Future[None]] = []  # those who wait for the end of a probe
-        self._looks = 0  # of those who wait for it, since `_since`
-        self._since = 0.0
 
     @property
     def behind(self) -> int:
@@ -84,13 +76,6 @@ class Receiver:
         if not self.proven and bulkhead.queued >= queue:
             return True
         return (self._seconds or 0.0) * bulkhead.queued / bulkhead.allowed > soon
-
-    def crowded(self, now: float) -> bool:
-        """Count one more who looks and has to wait; return whether there are too many for all to look often."""
-        if now - self._since > _LOOKS_WITHIN:
-            self._since, self._looks = now, 0
-        self._looks += 1
-        return self._looks > _LOOKS
 
     async def returned(self, patience: float) -> bool:
         """Return what a probe under way finds out within `patience` seconds: whether the receiver answers again."""

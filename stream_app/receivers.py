@@ -12,12 +12,16 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from callstream.runtime.egress import dials_seen_by
+from callstream.runtime.logs import get_logger
 from stream_app.breaker import Breaker, Look
 from stream_app.bulkhead import Bulkhead
+from stream_app.looks import Looks
 from stream_app.outcome import Outcome, Unreachable
 from stream_app.patience import Patience
 from stream_app.receiver import Receiver, ReceiverState
 from stream_app.shares import Kind, Share, Shares
+
+log = get_logger()
 
 _UNPROVEN_AT_ONCE = 8  # attempts at a receiver that did not answer well the last time, or was never asked
 _MOST_KNOWN = 10_000  # receivers remembered, the least recently used is forgotten
@@ -48,13 +52,20 @@ class Limits:
 class Busy(NamedTuple):
     """The receiver was not asked, or not to the end, because of `why`; it is of no use to ask again for `rest`.
 
-    It is `away`, for all that is known, or else it answers and has enough to do. `crowded`: very many wait for it.
+    It is `away`, for all that is known, or else it answers and has enough to do. `crowded`: so many wait that it
+    may not look soon.
     """
 
     why: str
     rest: timedelta = timedelta(0)
     away: bool = False
     crowded: bool = False
+
+
+class _Call(NamedTuple):
+    attempt: Callable[[], Awaitable[Outcome]]
+    size: int
+    fresh: bool
 
 
 class Receivers:
@@ -64,6 +75,7 @@ class Receivers:
         self._limits = limits
         self._clock = clock
         self._shares = Shares(limits.total, limits.size)
+        self._looks = Looks()
         self._known: OrderedDict[str, Receiver] = OrderedDict()
 
     async def ask(
@@ -72,22 +84,20 @@ class Receivers:
         """Make the attempt, with `size` bytes, when the receiver has room, or say that it has none.
 
         Nothing is charged for that. A receiver whose breaker is open is asked by one probe at a time; who comes
-        meanwhile waits for what it finds out. What is `fresh`, not tried and not kept waiting before, may probe early.
+        meanwhile waits for what it finds out. What is `fresh`, new and never tried, may probe early.
         """
-        receiver = self._receiver(key)
+        receiver, call = self._receiver(key), _Call(attempt, size, fresh)
         look = receiver.breaker.look(self._clock(), fresh=fresh)
         try:
-            if look is Look.OPEN:
-                return self._away(receiver)
-            if look is Look.PROBED and receiver.behind >= self._limits.queue:
-                return self._away(receiver)
+            if look is Look.OPEN or (look is Look.PROBED and receiver.behind >= self._limits.queue):
+                return self._away(receiver, call)
             if look is Look.CLOSED and receiver.is_full(self._limits.queue, _QUEUED.total_seconds()):
                 return _full(receiver)
             share = self._shares.claim(receiver.kind(QUICK.total_seconds()), receiver.ties, size)
             if share is None:
                 return _full(receiver)
             try:
-                return await self._in_turn(receiver, share, attempt, look)
+                return await self._in_turn(receiver, share, call, look)
             finally:
                 self._shares.give_back(share)
         finally:
@@ -99,10 +109,21 @@ class Receivers:
         receiver = self._known.get(key)
         return receiver is not None and receiver.breaker.is_open
 
-    def is_back(self, key: str) -> bool:
-        """Return whether the receiver is known to answer well."""
+    def worth_asking(self, key: str) -> bool:
+        """Return whether one that waits for it may ask before its time: it answers again, or may be probed."""
         receiver = self._known.get(key)
-        return receiver is not None and receiver.proven and not receiver.breaker.is_open
+        if receiver is None:
+            return False
+        return receiver.breaker.may_probe(self._clock()) or (receiver.proven and not receiver.breaker.is_open)
+
+    def rest(self, key: str) -> timedelta:
+        """Return after how long it is worth looking again whether the receiver answers."""
+        receiver = self._known.get(key)
+        return timedelta(0) if receiver is None else receiver.breaker.rest(self._clock())
+
+    def may_look(self, key: str, size: int) -> bool:
+        """Return whether one that waits for the receiver, with `size` bytes, may look soon whether it is back."""
+        return self._looks.may_look(key, size, self._clock())
 
     def states(self) -> dict[str, ReceiverState]:
         """Return the receivers that are known at the moment, for metrics."""
@@ -131,17 +152,15 @@ class Receivers:
             else:
                 self._known.move_to_end(key)
 
-    async def _in_turn(
-        self, receiver: Receiver, share: Share, attempt: Callable[[], Awaitable[Outcome]], look: Look
-    ) -> Outcome | Busy:
+    async def _in_turn(self, receiver: Receiver, share: Share, call: _Call, look: Look) -> Outcome | Busy:
         if look is Look.PROBED and not await receiver.returned(_QUEUED.total_seconds()):
-            return self._away(receiver)
+            return self._away(receiver, call)
         if not await receiver.bulkhead.enter(_QUEUED.total_seconds()):
             return _full(receiver)
         try:
             if look is not Look.PROBE and receiver.breaker.is_open:  # it opened while this one was queued
-                return self._away(receiver)
-            return await self._attempt(receiver, share, attempt, probe=look is Look.PROBE)
+                return self._away(receiver, call)
+            return await self._attempt(receiver, share, call.attempt, probe=look is Look.PROBE)
         finally:
             receiver.bulkhead.leave()
 
@@ -159,6 +178,7 @@ class Receivers:
                 receiver.end_overdue()
         if outcome is None:
             receiver.cut_short(QUICK.total_seconds())
+            log.warning("callback.cut-short", receiver=receiver.key, after=QUICK.total_seconds())
             return Busy("it takes its time, and so do as many others as may")
         if patience.turned_back and isinstance(outcome, Unreachable):
             return Busy("others hold what is to be had for those at its address")
@@ -166,10 +186,11 @@ class Receivers:
         receiver.learn(outcome, now - began, now, probe=probe)
         return outcome
 
-    def _away(self, receiver: Receiver) -> Busy:
-        now = self._clock()
+    def _away(self, receiver: Receiver, call: _Call) -> Busy:
         why = f"the receiver failed {receiver.breaker.failed} times in a row"
-        return Busy(why, receiver.breaker.rest(now), away=True, crowded=receiver.crowded(now))
+        now = self._clock()
+        rest = receiver.breaker.rest(now, fresh=call.fresh and self._looks.seldom(receiver.key, now))
+        return Busy(why, rest, away=True, crowded=not self.may_look(receiver.key, call.size))
 
 
 def _full(receiver: Receiver) -> Busy:

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import time
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -35,6 +36,8 @@ class Dispatcher:
         self._clock = clock
         self._offsets: dict[str, int] = {}
         self.failures: list[BaseException] = []
+        self.written = 0  # records
+        self.charged: Counter[str] = Counter()  # attempts of each task
         self.receivers = Receivers(limits_of(settings), monotonic)
         agent = CallbackAgent(
             settings,
@@ -63,6 +66,9 @@ class Dispatcher:
     def release(self, partition: TopicPartition) -> None: ...
 
     async def produce(self, record: OutgoingRecord) -> None:
+        self.written += 1
+        if record.topic.endswith("callback.attempts"):
+            self.charged[(record.key or b"").decode()] += 1
         await asyncio.sleep(_ACKNOWLEDGED)
         if record.topic in self._sources:
             self._store(record)

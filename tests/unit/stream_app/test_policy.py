@@ -14,6 +14,7 @@ from stream_app.retry_after import retry_after
 CAP = timedelta(hours=6)
 DEFAULT = Policy(Settings.model_construct().callbacks.schedule, CAP)
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+NONE = timedelta(0)
 SILENCE = Unreachable("no answer within 15 s")
 
 delays = st.timedeltas(timedelta(milliseconds=1), timedelta(days=7))
@@ -61,22 +62,30 @@ def test_pauses_grow_and_never_exceed_a_minute_unless_every_tier_does(
     away: bool,  # noqa: FBT001 - drawn
     jitter: float,
 ) -> None:
-    pause = policy.next_pause(waited, away=away, crowded=False, jitter=jitter)
-    assert pause <= policy.next_pause(waited + 1, away=away, crowded=False, jitter=jitter)
-    assert pause <= policy.next_pause(waited, away=True, crowded=False, jitter=jitter)
-    longest = policy.next_pause(waited, away=True, crowded=False, jitter=0.0)
+    pause = policy.next_pause(waited, away=away, rest=NONE, crowded=False, jitter=jitter)
+    assert pause <= policy.next_pause(waited + 1, away=away, rest=NONE, crowded=False, jitter=jitter)
+    assert pause <= policy.next_pause(waited, away=True, rest=NONE, crowded=False, jitter=jitter)
+    longest = policy.next_pause(waited, away=True, rest=NONE, crowded=False, jitter=0.0)
     assert longest <= max(timedelta(minutes=1), policy.tiers[0])
 
 
 def test_a_receiver_that_is_only_busy_is_not_left_alone_for_long() -> None:
-    seconds = [DEFAULT.next_pause(waits, away=False, crowded=False, jitter=0).seconds for waits in range(6)]
+    seconds = [DEFAULT.next_pause(waits, away=False, rest=NONE, crowded=False, jitter=0).seconds for waits in range(6)]
     assert seconds == [5, 5, 5, 5, 30, 30]
 
 
 def test_who_waits_for_a_receiver_that_is_away_looks_every_half_minute_where_it_is_not_crowded() -> None:
-    seconds = [DEFAULT.next_pause(waits, away=True, crowded=False, jitter=0).seconds for waits in (0, 1, 2, 1_000)]
+    seconds = [
+        DEFAULT.next_pause(waits, away=True, rest=NONE, crowded=False, jitter=0).seconds for waits in (0, 1, 2, 1_000)
+    ]
     assert seconds == [5, 30, 30, 30]
-    assert DEFAULT.next_pause(0, away=True, crowded=True, jitter=0) == timedelta(minutes=5)
+    assert DEFAULT.next_pause(0, away=True, rest=NONE, crowded=True, jitter=0) == timedelta(minutes=5)
+
+
+def test_who_waits_for_a_receiver_that_is_left_alone_is_there_soon_after_its_next_probe() -> None:
+    rest = timedelta(seconds=20)
+    pauses = [DEFAULT.next_pause(9, away=True, rest=rest, crowded=False, jitter=jitter) for jitter in (0, 1)]
+    assert pauses == [rest, rest * 1.2]
 
 
 @pytest.mark.parametrize(
@@ -97,7 +106,9 @@ def test_one_whose_next_attempt_is_some_minutes_away_looks_whether_its_receiver_
 ) -> None:
     delay = timedelta(minutes=minutes)
     assert DEFAULT.looks_early(outcome, delay) is looks
-    assert DEFAULT.look_tier(delay) <= timedelta(minutes=1)
+    assert DEFAULT.look_tier(delay, NONE) == timedelta(seconds=30)
+    assert DEFAULT.look_tier(delay, timedelta(seconds=12)) == timedelta(seconds=30)
+    assert DEFAULT.look_tier(delay, timedelta(seconds=3)) == timedelta(seconds=5)
 
 
 @given(policies, st.floats(0.01, 3), jitters)

@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from stream_app import receiver as receiver_module
 from stream_app import receivers as module
 from stream_app.outcome import Delivered, Failed, Forbidden, Outcome, Refused, Throttled, Unreachable
 from stream_app.receivers import LONGEST_QUEUED, Busy, Limits, Receivers
@@ -259,7 +258,7 @@ async def test_what_is_fresh_probes_as_soon_as_the_first_pause_is_over() -> None
         await asyncio.sleep(5)
         assert isinstance(await b.ask(), Busy)
         assert await b.ask(fresh=True) == OK
-        assert b.receivers.is_back(KEY)
+        assert b.receivers.worth_asking(KEY)
 
 
 @in_virtual_time
@@ -344,12 +343,12 @@ async def test_the_log_tells_who_is_left_alone_and_who_is_back() -> None:
 
 @in_virtual_time
 async def test_where_very_many_wait_for_a_receiver_only_some_look_at_it_often() -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(receiver_module, "_LOOKS", 10)
-        async with bench() as b:
-            await b.open()
-            found = [await b.ask() for _ in range(30)]
-            assert [busy.crowded for busy in found if isinstance(busy, Busy)] == [False] * 10 + [True] * 20
+    async with bench() as b:
+        await b.open()
+        found = [await b.ask() for _ in range(2_500)]
+        crowded = [busy.crowded for busy in found if isinstance(busy, Busy)]
+        assert 1_500 < crowded.index(True) < 2_100
+        assert all(crowded[crowded.index(True) :])
 
 
 @in_virtual_time

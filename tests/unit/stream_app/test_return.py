@@ -1,12 +1,14 @@
 """After a receiver's return its old results come soon, wherever they wait, and new ones at once: in virtual time."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from callstream.runtime.settings import Settings
+from stream_app import looks
 from stream_app.outcome import Delivered, Failed, Outcome, Unreachable
 from tests.support.dispatcher import Dispatcher
 from tests.support.virtual_time import in_virtual_time, now
@@ -22,7 +24,10 @@ class Receiver:
     def __init__(self, hangs: float) -> None:
         self._hangs = hangs
         self._began = now()
+        self.returns = AWAY
         self.attempts = 0
+        self.asked: Counter[str] = Counter()
+        self.never = ""  # the task that is never taken
         self.delivered: dict[str, float] = {}
 
     @property
@@ -34,7 +39,8 @@ class Receiver:
 
     async def attempt(self, url: str, body: bytes, headers: Mapping[str, str]) -> Outcome:  # noqa: ARG002
         self.attempts += 1
-        if self.seconds < AWAY:
+        self.asked[headers["webhook-id"]] += 1
+        if self.seconds < self.returns or headers["webhook-id"] == self.never:
             await asyncio.sleep(self._hangs)
             return Unreachable("no answer within 15 s") if self._hangs else Failed(503)
         await asyncio.sleep(0.003)
@@ -68,3 +74,48 @@ def test_old_results_come_within_a_minute_and_fresh_ones_at_once(seed: int, jobs
         assert dispatcher.failures == []
 
     run()
+
+
+@in_virtual_time
+async def test_however_many_wait_for_a_receiver_the_topics_are_written_at_a_bounded_rate() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(looks, "_MOST", 500)  # of which one receiver may have 100 within 30 s
+        receiver = Receiver(hangs=0)
+        receiver.returns = 3_600
+        dispatcher = Dispatcher(Settings(), receiver, clock=receiver.clock, monotonic=now)
+        for number in range(600):
+            dispatcher.finish(f"old-{number}", URL)
+        await asyncio.sleep(400)
+        before = dispatcher.written
+        await asyncio.sleep(300)
+        often, seldom = 100 / 30, 600 / 300
+        assert dispatcher.written - before < 300 * (often + seldom) * 1.2
+        receiver.returns = receiver.seconds
+        await asyncio.sleep(60 + 360)
+        assert len(receiver.delivered) == 600
+
+
+@in_virtual_time
+async def test_those_that_were_charged_find_out_when_nobody_else_does_and_are_not_charged_for_it() -> None:
+    receiver = Receiver(hangs=0)
+    receiver.returns = 300  # each of the three has failed so often by then that its next attempt is minutes away
+    dispatcher = Dispatcher(Settings(), receiver, clock=receiver.clock, monotonic=now)
+    for number in range(3):
+        dispatcher.finish(f"old-{number}", URL)
+    await asyncio.sleep(360)
+    assert len(receiver.delivered) == 3
+    assert max(dispatcher.charged.values()) <= 5, "as the schedule has it, and no probe"
+
+
+@in_virtual_time
+async def test_one_that_fails_where_others_do_not_follows_the_schedule() -> None:
+    receiver = Receiver(hangs=0)
+    receiver.returns, receiver.never = 40, "bad"
+    dispatcher = Dispatcher(Settings(), receiver, clock=receiver.clock, monotonic=now)
+    for task_id in ("bad", "good-1", "good-2"):
+        dispatcher.finish(task_id, URL)
+    for number in range(100):
+        await asyncio.sleep(10)
+        dispatcher.finish(f"later-{number}", URL)
+    assert {"good-1", "good-2"} < receiver.delivered.keys()
+    assert receiver.asked["bad"] < 8

@@ -1,0 +1,44 @@
+"""However many wait for receivers that are away, a bounded number of them, with bounded bytes, looks often."""
+
+from stream_app.looks import Looks
+
+KIB, MIB = 2**10, 2**20
+
+
+def looking(looks: Looks, receiver: str, count: int, size: int, now: float = 100.0) -> int:
+    return sum(looks.may_look(receiver, size, now) for _ in range(count))
+
+
+def test_one_for_whom_very_many_wait_leaves_looks_to_others() -> None:
+    looks = Looks()
+    assert looking(looks, "many", 100_000, KIB) == 2_000
+    assert looking(looks, "other", 500, KIB) == 500
+
+
+def test_one_for_whom_much_waits_leaves_looks_to_others() -> None:
+    looks = Looks()
+    assert looking(looks, "much", 1_000, 4 * MIB) <= 1
+    assert looking(looks, "other", 500, KIB) == 500
+
+
+def test_everyone_has_a_few_and_all_together_are_bounded() -> None:
+    looks = Looks()
+    found = [looking(looks, f"r{number}", 1_000, KIB) for number in range(1_000)]
+    assert min(found) == 10
+    assert sum(found) < 10_000 + 10 * 1_000
+
+
+def test_after_half_a_minute_they_may_again() -> None:
+    looks = Looks()
+    looking(looks, "many", 100_000, KIB)
+    assert looking(looks, "many", 1, KIB, now=120.0) == 0
+    assert looking(looks, "many", 1, KIB, now=131.0) == 1
+
+
+def test_where_few_look_one_may_look_again_at_once() -> None:
+    looks = Looks()
+    looking(looks, "few", 199, KIB)
+    looking(looks, "many", 200, KIB)
+    assert looks.seldom("few", 100.0)
+    assert not looks.seldom("many", 100.0)
+    assert looks.seldom("many", 131.0)
