@@ -33,6 +33,7 @@ from tests.support.dispatcher import Dispatcher
 QUICK, CRAWLING, HANGING, SPELLINGS = 20, 200, 2_000, 500
 CRAWL = 14.0  # seconds
 NEW_A_SECOND = 20
+CRAWLING_A_SECOND = 60  # twice what those that crawl can take in the room that they have
 WARM_UP = 3  # seconds, not counted
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
 
@@ -134,7 +135,9 @@ async def offered(load: Load, rate: float, seconds: float, *, strange: bool) -> 
     if strange:
         each = seconds - 1
         loads += [
-            load.at(rate, each, lambda number: ("crawling", f"c.crawls-{number % CRAWLING}.example", "/crawl")),
+            load.at(
+                CRAWLING_A_SECOND, each, lambda number: ("crawling", f"c.crawls-{number % CRAWLING}.example", "/crawl")
+            ),
             load.at(HANGING / each, each, lambda number: ("hanging", f"h.hangs-{number}.example", "/hang")),
             load.at(SPELLINGS / each, each, lambda number: ("spelled", spelled[number], "/hang")),
         ]

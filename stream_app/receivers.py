@@ -168,10 +168,10 @@ class Receivers:
         self, receiver: Receiver, share: Share, attempt: Callable[[], Awaitable[Outcome]], *, probe: bool
     ) -> Outcome | Busy:
         began = self._clock()
-        patience = Patience(self._shares, share)
+        patience = Patience(self._shares, share, QUICK.total_seconds(), receiver.begin_overdue)
         try:
             with dials_seen_by(patience.dials):
-                outcome = await patience.run(attempt, QUICK.total_seconds(), receiver.begin_overdue)
+                outcome = await patience.run(attempt)
         finally:
             receiver.remember(patience.addresses)
             if patience.overdue:

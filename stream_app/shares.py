@@ -4,34 +4,27 @@ Pure: what is asked here is answered at once. Docs: docs/decisions/0015-room-is-
 """
 
 from collections.abc import Iterable
-from enum import Enum
+from enum import IntEnum
 
-from stream_app.ties import Kin, Tie
+from stream_app.ties import Tie
 
 
-class Kind(Enum):
+class Kind(IntEnum):  # indices below, and hashed in no time: all of this is done for every callback
     """What is expected of a receiver: each kind has a part of the room that the others leave to it."""
 
-    QUICK = "quick"  # it answers soon
-    NEW = "new"  # it never answered yet
-    SLOW = "slow"  # it holds what it gets
+    QUICK = 0  # it answers soon
+    NEW = 1  # it never answered yet
+    SLOW = 2  # it holds what it gets
 
 
-_LEAST = {Kind.QUICK: 4, Kind.NEW: 8, Kind.SLOW: 8}  # the part that is left to a kind: one in so many
-_MOST = {Kind.QUICK: 1, Kind.NEW: 2, Kind.SLOW: 2}  # the most that a kind may have while the others do not need it
-# What is tied may hold so many times what it leaves free for others of its kind, so that there is always something free
-# (dynamic thresholds: Choudhury and Hahne, 1998). The part that is left to the kind is not counted as free: there each
-# has next to nothing, so that hundreds who come at once find some of it. An address bounds no quick ones: many good
-# receivers share one.
-_WEIGHTS = {
-    (Kind.QUICK, Kin.RECEIVER): 2.0,
-    (Kind.NEW, Kin.RECEIVER): 1.0,
-    (Kind.NEW, Kin.DOMAIN): 1.0,
-    (Kind.NEW, Kin.ADDRESS): 1.0,
-    (Kind.SLOW, Kin.RECEIVER): 0.25,
-    (Kind.SLOW, Kin.DOMAIN): 1.0,
-    (Kind.SLOW, Kin.ADDRESS): 1.0,
-}
+_OTHERS = ((Kind.NEW, Kind.SLOW), (Kind.QUICK, Kind.SLOW), (Kind.QUICK, Kind.NEW))
+_LEAST = (4, 8, 8)  # the part that is left to each kind: one in so many
+_MOST = (1, 2, 2)  # the most that each kind may have while the others do not need it
+# What is tied (receiver, domain, address) may hold so many times what it leaves free for others of its kind, so that
+# there is always something free (dynamic thresholds: Choudhury and Hahne, 1998). The part that is left to the kind does
+# not count as free: there each has next to nothing, so that hundreds who come at once find some of it. Neither domain
+# nor address bounds quick ones: many good receivers share one.
+_WEIGHTS: tuple[tuple[float | None, ...], ...] = ((2.0, None, None), (1.0, 1.0, 1.0), (0.25, 1.0, 1.0))
 _CROWD = 64  # of what is left of a kind's own part, one in so many is for one receiver, domain or address
 
 
@@ -52,7 +45,7 @@ class Shares:
     def __init__(self, slots: int, size: int) -> None:
         self._slots = _Measure(slots)
         self._bytes = _Measure(size)
-        self._largest = max(1, min(self._bytes.least.values()))
+        self._largest = max(1, min(self._bytes.least))
 
     def claim(self, kind: Kind, ties: Iterable[Tie], size: int) -> Share | None:
         """Return room for a callback of `size` bytes, to be given back; None if there is none for it.
@@ -109,30 +102,32 @@ class _Measure:
 
     def __init__(self, total: int) -> None:
         self._total = total
-        self.least = {kind: total // part for kind, part in _LEAST.items()}
-        self._most = {kind: max(1, total // part) for kind, part in _MOST.items()}
-        self.used = dict.fromkeys(Kind, 0)
-        self._held: dict[tuple[Kind, Tie], int] = {}
+        self.least = [total // part for part in _LEAST]
+        self._most = [max(1, total // part) for part in _MOST]
+        self.used = [0, 0, 0]
+        self._held: tuple[dict[Tie, int], ...] = ({}, {}, {})
 
     def admits(self, kind: Kind, ties: tuple[Tie, ...], amount: int) -> bool:
-        free = self._free(kind)
-        return amount <= free and all(self._fair(kind, tie, amount, free) for tie in ties)
+        used, least = self.used, self.least
+        one, other = _OTHERS[kind]
+        free = self._total - max(used[one], least[one]) - max(used[other], least[other])
+        free = min(self._most[kind], free) - used[kind]
+        if amount > free:
+            return False
+        few, weights, held = free / _CROWD, _WEIGHTS[kind], self._held[kind]
+        for tie in ties:
+            weight, before = weights[tie.kin], held.get(tie, 0)
+            if weight is not None and before and before + amount > max(weight * (free - least[kind]), few):
+                return False
+        return True
 
     def change(self, kind: Kind, ties: tuple[Tie, ...], amount: int) -> None:
         self.used[kind] += amount
+        held, weights = self._held[kind], _WEIGHTS[kind]
         for tie in ties:
-            left = self._held.get((kind, tie), 0) + amount
-            if left:
-                self._held[kind, tie] = left
+            if weights[tie.kin] is None:
+                continue
+            if left := held.get(tie, 0) + amount:
+                held[tie] = left
             else:
-                self._held.pop((kind, tie), None)
-
-    def _free(self, kind: Kind) -> int:
-        others = sum(max(self.used[other], self.least[other]) for other in Kind if other is not kind)
-        return min(self._most[kind], self._total - others) - self.used[kind]
-
-    def _fair(self, kind: Kind, tie: Tie, amount: int, free: int) -> bool:
-        weight, held = _WEIGHTS.get((kind, tie.kin)), self._held.get((kind, tie), 0)
-        if weight is None or held == 0:
-            return True
-        return held + amount <= max(weight * (free - self.least[kind]), free / _CROWD)
+                held.pop(tie, None)

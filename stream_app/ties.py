@@ -1,6 +1,6 @@
 """What attempts have in common that may be in one hand: the receiver, its registered domain, the address dialled."""
 
-from enum import Enum
+from enum import IntEnum
 from functools import cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import NamedTuple
@@ -11,12 +11,12 @@ from publicsuffixlist import PublicSuffixList
 _SITE = 64  # bits of an IPv6 address that say whose it is; the others are the owner's to choose
 
 
-class Kin(Enum):
+class Kin(IntEnum):
     """In what attempts are alike."""
 
-    RECEIVER = "receiver"
-    DOMAIN = "domain"
-    ADDRESS = "address"
+    RECEIVER = 0
+    DOMAIN = 1
+    ADDRESS = 2
 
 
 class Tie(NamedTuple):

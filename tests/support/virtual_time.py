@@ -23,11 +23,11 @@ class _Selector(selectors.SelectSelector):
 
 class VirtualLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
-        self._virtual = _Selector()
-        super().__init__(self._virtual)
+        self.selector = _Selector()
+        super().__init__(self.selector)
 
     def time(self) -> float:
-        return self._virtual.now
+        return self.selector.now
 
 
 def in_virtual_time(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
@@ -44,3 +44,10 @@ def in_virtual_time(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[
 def now() -> float:
     """Return the seconds of the running loop's clock."""
     return asyncio.get_running_loop().time()
+
+
+def hold_up(seconds: float) -> None:
+    """Let time pass in which the running loop does nothing."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualLoop)
+    loop.selector.now += seconds

@@ -9,6 +9,7 @@ import pytest
 
 from stream_app.delivery import HttpDelivery
 from stream_app.outcome import Delivered, Failed, Outcome, Refused, Throttled, Unreachable
+from tests.support.waiting import eventually
 from tests.unit.records import CALLBACK_URL
 
 PATIENT = timedelta(seconds=60)
@@ -160,3 +161,20 @@ async def test_a_cancelled_attempt_has_no_outcome() -> None:
     attempting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await attempting
+
+
+async def test_what_was_answered_is_the_outcome_when_the_rest_of_the_answer_is_waited_for_no_longer() -> None:
+    body = Body(crawling)
+    task = asyncio.ensure_future(attempt(Transport(200, body)))
+    await eventually(lambda: body.read)
+    task.cancel()
+    assert await task == Delivered(200)
+
+
+async def test_without_an_answer_an_attempt_that_is_cancelled_is() -> None:
+    transport = Transport(None)
+    task = asyncio.ensure_future(attempt(transport))
+    await eventually(lambda: transport.requests)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task

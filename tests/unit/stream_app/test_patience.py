@@ -1,0 +1,97 @@
+"""An attempt holds the room of the quick for a second; then it is a slow one, or cut short where those have no room."""
+
+import asyncio
+
+import pytest
+
+from stream_app.outcome import Delivered, Outcome
+from stream_app.patience import AddressTakenError, Patience
+from stream_app.shares import Kind, Share, Shares
+from stream_app.ties import ties_of
+from tests.support.virtual_time import hold_up, in_virtual_time, now
+
+OK = Delivered(200)
+
+
+def claim(shares: Shares, kind: Kind, name: str = "receiver.example") -> Share | None:
+    return shares.claim(kind, ties_of(f"http://{name}:80"), 1)
+
+
+def full_of_slow_ones() -> Shares:
+    shares, number = Shares(100, 10_000), 0
+    while claim(shares, Kind.SLOW, f"site-{number}.example") is not None:
+        number += 1
+    return shares
+
+
+def watching(shares: Shares) -> tuple[Patience, Share, list[float]]:
+    share = claim(shares, Kind.QUICK)
+    assert share is not None
+    overdue: list[float] = []
+    return Patience(shares, share, 1.0, lambda: overdue.append(now())), share, overdue
+
+
+async def lasting(seconds: float) -> Outcome:
+    await asyncio.sleep(seconds)
+    return OK
+
+
+@in_virtual_time
+async def test_what_is_over_in_time_is_quick() -> None:
+    patience, share, overdue = watching(full_of_slow_ones())
+    assert await patience.run(lambda: lasting(0.9)) == OK
+    assert (share.kind, overdue, patience.overdue) == (Kind.QUICK, [], False)
+
+
+@in_virtual_time
+async def test_what_takes_longer_is_slow_from_then_on() -> None:
+    shares = Shares(100, 10_000)
+    patience, share, overdue = watching(shares)
+    began = now()
+    assert await patience.run(lambda: lasting(5)) == OK
+    assert (share.kind, len(overdue), patience.overdue) == (Kind.SLOW, 1, True)
+    assert overdue[0] - began < 1.1
+    assert shares.held(Kind.QUICK) == (0, 0)
+
+
+@in_virtual_time
+async def test_where_the_slow_have_no_room_it_is_cut_short() -> None:
+    patience, share, _ = watching(full_of_slow_ones())
+    began = now()
+    assert await patience.run(lambda: lasting(5)) is None
+    assert (share.kind, patience.overdue) == (Kind.QUICK, True)
+    assert now() - began < 1.1
+
+
+@in_virtual_time
+async def test_who_is_late_because_we_were_held_up_is_not_taken_for_slow() -> None:
+    patience, _, overdue = watching(full_of_slow_ones())
+    running = asyncio.ensure_future(patience.run(lambda: lasting(0.9)))
+    await asyncio.sleep(0.1)
+    hold_up(1.5)
+    assert await running == OK
+    assert overdue == []
+
+
+@in_virtual_time
+async def test_an_address_where_enough_is_under_way_is_not_dialled() -> None:
+    shares = Shares(100, 10_000)
+    held = []
+    for number in range(100):
+        share = claim(shares, Kind.NEW, f"site-{number}.example")
+        if share is None:
+            break
+        patience = Patience(shares, share, 1.0, lambda: None)
+        try:
+            patience.dials("192.0.2.7")
+        except AddressTakenError:
+            assert patience.turned_back
+            shares.give_back(share)
+        else:
+            held.append(share)
+    assert 0 < len(held) <= 30
+    other = claim(shares, Kind.NEW, "other.example")
+    assert other is not None
+    Patience(shares, other, 1.0, lambda: None).dials("192.0.2.8")
+    with pytest.raises(AddressTakenError):
+        Patience(shares, other, 1.0, lambda: None).dials("192.0.2.7")
