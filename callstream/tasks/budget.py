@@ -9,6 +9,8 @@ from typing import Self
 class Budget:
     """Room for `limit` bytes; who finds none waits, in the order of asking.
 
+    Half of it is for what is not `large`: large answers that come to no end leave the others theirs.
+
     What an item came to is kept until its task is done, so tasks that wait could hold what they wait for. Hence the
     task that has kept something for longest always goes on, beyond the limit if it must, and gives all back in the end.
     """
@@ -17,7 +19,7 @@ class Budget:
         self._limit = limit
         self._used = 0
         self._shares: dict[Share, None] = {}  # those that hold or want something, the oldest first
-        self._waiting: dict[asyncio.Future[None], tuple[Share, int]] = {}
+        self._waiting: dict[asyncio.Future[None], tuple[Share, int, bool]] = {}
 
     @property
     def used(self) -> int:
@@ -27,18 +29,18 @@ class Budget:
         """Return what a task takes its room from, and gives all of it back to in the end."""
         return Share(self)
 
-    def grab(self, share: "Share", size: int) -> bool:
+    def grab(self, share: "Share", size: int, *, large: bool) -> bool:
         """Return whether there was room at once, which is then taken."""
         self._shares.setdefault(share)
-        if share is not self._oldest and (self._waiting or self._used + size > self._limit):
+        if share is not self._oldest and (self._is_waited_for(large=large) or not self._has(size, large=large)):
             return False
         self.force(share, size)
         return True
 
-    async def wait(self, share: "Share", size: int) -> None:
+    async def wait(self, share: "Share", size: int, *, large: bool) -> None:
         """Return when there was room, which is then taken."""
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting[place] = (share, size)
+        self._waiting[place] = (share, size, large)
         try:
             await place
         except asyncio.CancelledError:
@@ -49,7 +51,7 @@ class Budget:
     def give(self, share: "Share", size: int) -> None:
         share.held -= size
         self._used -= size
-        wants = self._waiting and any(waiting is share for waiting, _ in self._waiting.values())
+        wants = self._waiting and any(waiting is share for waiting, _, _ in self._waiting.values())
         if not share.held and not wants:
             self._shares.pop(share, None)
         if self._waiting:
@@ -69,10 +71,18 @@ class Budget:
         share.held += size
         self._used += size
 
+    def _has(self, size: int, *, large: bool) -> bool:
+        return self._used + size <= (self._limit // 2 if large else self._limit)
+
+    def _is_waited_for(self, *, large: bool) -> bool:
+        return any(other == large for _, _, other in self._waiting.values())
+
     def _hand_out(self) -> None:
-        oldest, others_wait = self._oldest, False
-        for place, (share, size) in tuple(self._waiting.items()):
-            if share is oldest or not (others_wait := others_wait or self._used + size > self._limit):
+        oldest = self._oldest
+        full = {True: False, False: False}
+        for place, (share, size, large) in tuple(self._waiting.items()):
+            full[large] = full[large] or not self._has(size, large=large)
+            if share is oldest or not full[large]:
                 del self._waiting[place]
                 if not place.done():  # or else it was cancelled
                     self.force(share, size)
@@ -88,12 +98,12 @@ class Share:
 
     def grab(self, size: int) -> bool:
         """Return whether there was room for `size` bytes more at once, which is then taken."""
-        return self._budget.grab(self, size)
+        return self._budget.grab(self, size, large=False)
 
-    async def take(self, size: int) -> None:
+    async def take(self, size: int, *, large: bool = False) -> None:
         """Return when there was room for `size` bytes more, which is then taken."""
-        if not self._budget.grab(self, size):
-            await self._budget.wait(self, size)
+        if not self._budget.grab(self, size, large=large):
+            await self._budget.wait(self, size, large=large)
 
     def force(self, size: int) -> None:
         """Take room for `size` bytes more, whether it is there or not."""

@@ -28,6 +28,7 @@ _LAST_PORT = 65_535
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _NOT_IN_HEADER = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _PIECE = 16 * 1024  # bytes
+_SMALL = 64 * 1024  # bytes of an answer, for which large ones leave room
 _GZIP = zlib.MAX_WBITS | 16  # zlib's way to say: with gzip's header
 
 
@@ -103,7 +104,7 @@ async def _read(response: httpx.Response, context: TaskContext) -> bytes:
         async for chunk in response.aiter_raw():
             for piece in decode(chunk):
                 _check_size(len(body) + len(piece), context.fetch_limit)
-                await context.answers.take(len(piece))
+                await context.answers.take(len(piece), large=len(body) > _SMALL)
                 body += piece
     except BaseException:
         context.answers.give(len(body))

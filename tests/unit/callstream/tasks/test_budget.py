@@ -46,7 +46,23 @@ async def test_the_oldest_goes_on_beyond_the_limit_and_is_then_followed_by_the_n
     assert budget.used == 0
 
 
-async def test_a_small_want_does_not_pass_a_large_one_that_waits() -> None:
+async def test_what_is_large_leaves_half_to_what_is_not() -> None:
+    budget = Budget(10)
+    with budget.share() as oldest, budget.share() as large, budget.share() as other:
+        await oldest.take(1)
+        await large.take(4, large=True)
+        waiting = await begun(large.take(1, large=True))
+        await other.take(5)
+        full = await begun(other.take(1))
+        assert [waiting.done(), full.done()] == [False, False]
+        other.give(5)
+        await full
+        assert not waiting.done()
+        oldest.give(1)
+        await waiting
+
+
+async def test_who_wants_little_does_not_pass_who_wants_more_and_waits() -> None:
     budget = Budget(10)
     with budget.share() as first, budget.share() as large, budget.share() as small:
         await first.take(5)
@@ -71,23 +87,23 @@ async def test_a_wait_that_is_cancelled_takes_nothing() -> None:
         assert budget.used == 0
 
 
-@given(st.lists(st.lists(st.integers(0, 12), max_size=5), max_size=6))
-def test_whatever_tasks_take_all_of_them_end_and_give_it_back(wants: list[list[int]]) -> None:
+@given(st.lists(st.lists(st.tuples(st.integers(0, 12), st.booleans()), max_size=5), max_size=6))
+def test_whatever_tasks_take_all_of_them_end_and_give_it_back(wants: list[list[tuple[int, bool]]]) -> None:
     async def work() -> None:
         budget = Budget(10)
         most = 0
 
-        async def one(sizes: list[int]) -> None:
+        async def one(sizes: list[tuple[int, bool]]) -> None:
             nonlocal most
             with budget.share() as share:
-                for size in sizes:
-                    await share.take(size)
+                for size, large in sizes:
+                    await share.take(size, large=large)
                     most = max(most, budget.used)
                     await asyncio.sleep(0)
 
         async with asyncio.timeout(10):
             await asyncio.gather(*(one(sizes) for sizes in wants))
         assert budget.used == 0
-        assert most <= 10 + max((sum(sizes) for sizes in wants), default=0)
+        assert most <= 10 + max((sum(size for size, _ in sizes) for sizes in wants), default=0)
 
     asyncio.run(work())

@@ -308,3 +308,22 @@ async def test_what_the_api_answered_is_passed_on_as_it_came() -> None:
 def test_a_payload_is_kept_as_json_and_not_as_objects() -> None:
     assert item(payload=[{"a": [1, "ü"]}]).payload == RawJson('[{"a":[1,"ü"]}]'.encode())
     assert item().payload == RawJson(b"{}")
+
+
+async def test_large_answers_that_come_to_no_end_leave_small_ones_their_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("callstream.tasks.data._SMALL", 10)
+
+    async def endless() -> AsyncIterator[bytes]:
+        while True:
+            yield b"x" * 100
+
+    budget = Budget(600)
+    with budget.share() as oldest, budget.share() as large, budget.share() as small:
+        await oldest.take(1)
+        endless_one = asyncio.create_task(fetched(lambda _: httpx.Response(200, content=endless()), large))
+        await eventually(lambda: budget._waiting)
+        assert await fetched(answering(b"[1]"), small) == [1]
+        assert not endless_one.done()
+        endless_one.cancel()
+        await asyncio.wait([endless_one])
+        assert budget.used == 1 + len(b"[1]")
