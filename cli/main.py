@@ -132,12 +132,15 @@ def gateway(
     port: Port = 8000,
     host: Host = "127.0.0.1",
     workers: Annotated[int, typer.Option(min=1, help="Processes that share the port.")] = 1,
+    health_port: Annotated[
+        int | None, typer.Option(min=1, max=65_535, help="Serve health here as well, whatever the other port suffers.")
+    ] = None,
 ) -> None:
     """REST in: take requests and store them in Kafka."""
     from cli.listening import listen
     from gateway.main import run
 
-    run(start(), listen(host, port), workers)
+    run(start(), listen(host, port), workers, None if health_port is None else listen(host, health_port))
 
 
 @app.command()

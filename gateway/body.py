@@ -7,6 +7,8 @@ from starlette.requests import ClientDisconnect
 
 from gateway.problems import ProblemError, wrong_header
 
+MARGIN = 0.9  # of the deadline, so that the answer is written within it
+
 
 async def read_body(request: Request, limit: int, by: float) -> bytes:
     """Return the body, which may have `limit` bytes and must be there `by` then (in the loop's time).

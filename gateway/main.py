@@ -2,47 +2,58 @@
 
 import asyncio
 import multiprocessing
+import resource
 import signal
 import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
+from typing import cast
 
 import uvicorn
 from fastapi import FastAPI
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
+from callstream.runtime.health import health_server
 from callstream.runtime.logs import configure_logging, get_logger
 from callstream.runtime.settings import Settings, load_settings
 from callstream.tasks import load_tasks
 from gateway.app import create_app
+from gateway.body import MARGIN
+from gateway.budget import Budget
+from gateway.connections import Connections, Limits
 from gateway.ending import ending_in_time
-from gateway.publisher import KafkaPublisher
+from gateway.http_protocol import HttpProtocol
+from gateway.publisher import KafkaPublisher, Publisher
+from gateway.validation import Validator
 
 log = get_logger()
+_OTHER_FILES = 64  # descriptors for the brokers, health, the validation process, and connections not yet counted
 _KEEP_ALIVE = 75  # seconds; longer than load balancers keep theirs, else they use a connection that is being closed
 
 
-def run(settings: Settings, listener: socket.socket, workers: int) -> None:
-    """Take requests on `listener` until SIGTERM or Ctrl-C.
+def run(settings: Settings, listener: socket.socket, workers: int, health: socket.socket | None = None) -> None:
+    """Take requests on `listener` until SIGTERM or Ctrl-C; answer on `health`, where there is one, how it is.
 
     Raises:
         RegistryError: the installed task types do not fit together.
     """
     load_tasks()  # so that what is wrong with them is said once, here, and not by each worker
+    budget = Budget(settings.gateway.in_flight_bytes)
+    protocol = partial(HttpProtocol, Connections(_limits(settings)), budget)
     config = uvicorn.Config(
-        "gateway.main:compose",
+        partial(compose, budget, health),  # each worker has a copy of its own of what is shared here
         factory=True,
         workers=workers,
         loop="uvloop",
-        http="httptools",
+        http=cast("type[asyncio.Protocol]", protocol),  # which it calls, and no more
         ws="none",
         lifespan="on",
         log_config=None,
         access_log=False,
         server_header=False,
-        timeout_keep_alive=_KEEP_ALIVE,
         timeout_graceful_shutdown=round(settings.gateway.deadline.total_seconds()) + 1,
     )
     host, port = listener.getsockname()[:2]
@@ -65,21 +76,47 @@ def _run_workers(config: uvicorn.Config, listener: socket.socket, settings: Sett
         sys.exit(STARTUP_FAILURE)  # uvicorn itself takes that for a good end
 
 
-def compose() -> FastAPI:
+def compose(budget: Budget, health: socket.socket | None) -> FastAPI:
     """Compose the application in the process that serves it, which may be a worker of its own."""
     settings = load_settings()
     configure_logging(settings.log_level, settings.log_format)
     tasks = load_tasks()
-    publisher = KafkaPublisher(settings, [settings.topic_names.requests(name) for name in tasks])
+    publisher = KafkaPublisher(settings, [settings.topic_names.requests(name) for name in tasks], budget)
+    own = settings.gateway
+    validator = Validator(own.body_limit, own.item_limit, own.deadline.total_seconds())
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         _end_with_parent()
         with ending_in_time(settings.gateway.deadline):
-            async with publisher.running():
+            async with publisher.running(), validator.running(), _health(health, publisher):
                 yield
 
-    return create_app(settings, tasks, publisher, lifespan)
+    return create_app(settings, tasks, publisher, validator, lifespan)
+
+
+@asynccontextmanager
+async def _health(listener: socket.socket | None, publisher: Publisher) -> AsyncIterator[None]:
+    """Answer how it is on a port of its own, for whom it is no matter what the public one suffers."""
+
+    async def live() -> None:
+        return None
+
+    async def ready() -> str | None:
+        return publisher.trouble
+
+    async with health_server(listener, live=live, ready=ready):
+        yield
+
+
+def _limits(settings: Settings) -> Limits:
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return Limits(
+        connections=min(settings.gateway.connections, max(files - _OTHER_FILES, files // 2)),
+        client_connections=settings.gateway.client_connections,
+        arrival=settings.gateway.deadline.total_seconds() * MARGIN,
+        idle=_KEEP_ALIVE,
+    )
 
 
 def _end_with_parent() -> None:

@@ -6,7 +6,7 @@ import pydantic_core
 from fastapi import FastAPI, Request, Response
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
-from starlette.status import HTTP_413_CONTENT_TOO_LARGE, HTTP_422_UNPROCESSABLE_CONTENT, HTTP_500_INTERNAL_SERVER_ERROR
+from starlette.status import HTTP_422_UNPROCESSABLE_CONTENT, HTTP_500_INTERNAL_SERVER_ERROR
 
 from callstream.runtime.logs import get_logger
 
@@ -32,16 +32,31 @@ class ProblemError(HTTPException):
 
 
 class ValidationProblem(Exception):  # noqa: N818 - the answer, more than an error
-    """Ends a request with 422; `details` are pydantic's, with a `loc` that begins with where the value stood."""
+    """Ends a request with 422; `body` is JSON in FastAPI's form."""
 
-    def __init__(self, details: list[pydantic_core.ErrorDetails]) -> None:
-        super().__init__(details)
-        self.details = details
+    def __init__(self, body: bytes) -> None:
+        super().__init__(body)
+        self.body = body
 
 
 def wrong_header(name: str, value: str, text: str) -> ValidationProblem:
     detail = pydantic_core.ErrorDetails(type="value_error", loc=("header", name), msg=text, input=value)
-    return ValidationProblem([detail])
+    return ValidationProblem(_details_json([detail]))
+
+
+def errors_json(error: pydantic_core.ValidationError) -> bytes:
+    """Return the errors of a body in FastAPI's form, as JSON."""
+    return _details_json([_in_body(detail) for detail in error.errors(include_url=False)])
+
+
+def _in_body(detail: pydantic_core.ErrorDetails) -> pydantic_core.ErrorDetails:
+    text_itself = isinstance(detail["input"], bytes)  # which was no JSON; FastAPI does not repeat it either
+    return {**detail, "loc": ("body", *detail["loc"]), "input": {} if text_itself else detail["input"]}
+
+
+def _details_json(details: list[pydantic_core.ErrorDetails]) -> bytes:
+    # JSON has no NaN, and a refused value may be one.
+    return pydantic_core.to_json({"detail": details}, inf_nan_mode="strings", fallback=str)
 
 
 def problem_responses(*statuses: int) -> dict[int | str, dict[str, object]]:
@@ -49,6 +64,11 @@ def problem_responses(*statuses: int) -> dict[int | str, dict[str, object]]:
     # Not by FastAPI's `model`: it would document application/json beside what is really answered.
     content = {"application/problem+json": {"schema": Problem.model_json_schema()}}
     return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in statuses}
+
+
+def problem_json(status: int, detail: str, task_id: str | None = None) -> bytes:
+    problem = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail, task_id=task_id)
+    return problem.model_dump_json(exclude_none=True).encode()
 
 
 def answer_problems(app: FastAPI) -> None:
@@ -60,9 +80,7 @@ def answer_problems(app: FastAPI) -> None:
 
     async def invalid(_: Request, error: Exception) -> Response:
         assert isinstance(error, ValidationProblem)  # noqa: S101 - likewise
-        # JSON has no NaN, and a refused value may be one.
-        body = pydantic_core.to_json({"detail": error.details}, inf_nan_mode="strings", fallback=str)
-        return Response(body, HTTP_422_UNPROCESSABLE_CONTENT, media_type="application/json")
+        return Response(error.body, HTTP_422_UNPROCESSABLE_CONTENT, media_type="application/json")
 
     async def bug(request: Request, error: Exception) -> Response:
         log.error("request.failed", path=request.url.path, exc_info=error)
@@ -74,10 +92,6 @@ def answer_problems(app: FastAPI) -> None:
 
 
 def _response(status: int, detail: str, headers: object = None, task_id: str | None = None) -> Response:
-    problem = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail, task_id=task_id)
     found = dict(headers) if isinstance(headers, dict) else {}
-    if status == HTTP_413_CONTENT_TOO_LARGE:
-        found["Connection"] = "close"  # the rest of the body is not waited for
-    return Response(
-        problem.model_dump_json(exclude_none=True), status, headers=found, media_type="application/problem+json"
-    )
+    body = problem_json(status, detail, task_id)
+    return Response(body, status, headers=found, media_type="application/problem+json")

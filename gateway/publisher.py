@@ -12,12 +12,12 @@ from callstream.runtime.kafka import client_options
 from callstream.runtime.logs import get_logger
 from callstream.runtime.producers import Producer
 from callstream.runtime.settings import Settings
+from gateway.budget import Budget
 
 log = get_logger()
 
 _LOOK = 1.0  # seconds between two looks at the broker
 _FRESH = 3.0  # seconds for which a look counts
-_BODIES = 64  # the most bytes in flight, in bodies of the largest size
 _BROKER_AWAY = 5  # seconds until a client should try again
 _BUFFER_FULL = 1
 
@@ -56,12 +56,12 @@ class Publisher(Protocol):
 class KafkaPublisher:
     """Publishes to `topics` by an idempotent producer, and knows whether the broker is there."""
 
-    def __init__(self, settings: Settings, topics: Sequence[str]) -> None:
+    def __init__(self, settings: Settings, topics: Sequence[str], budget: Budget) -> None:
         self._topics = topics
         self._bootstrap = settings.kafka.bootstrap
         self._deadline = settings.gateway.deadline.total_seconds()
         self._most_records = settings.gateway.in_flight
-        self._most_bytes = _BODIES * settings.gateway.body_limit
+        self._budget = budget
         self._options = client_options(settings, "gateway") | {
             "acks": "all",
             "enable_idempotence": settings.kafka.idempotent,
@@ -73,8 +73,8 @@ class KafkaPublisher:
         self._producer: Producer | None = None
         self._seen = float("-inf")
         self._missing: list[str] = []
+        self._entering = 0  # records that wait for room in the producer's batches
         self._in_flight: dict[asyncio.Future[object], float] = {}  # since when, the oldest first
-        self._bytes = 0
 
     @property
     def trouble(self) -> str | None:
@@ -89,20 +89,12 @@ class KafkaPublisher:
 
     async def publish(self, record: OutgoingRecord, by: float) -> None:
         producer, size = self._admit(record)
-        loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout_at(by):
-                sent: asyncio.Future[object] = await producer.send(
-                    record.topic, record.value, record.key, headers=list(record.headers)
-                )
-        except (TimeoutError, KafkaTimeoutError):
-            raise RefusedError("the producer's buffer is full", _BUFFER_FULL) from None
-        except MessageSizeTooLargeError as error:
-            raise TooLargeError(str(error)) from error
-        except KafkaError as error:
-            raise RefusedError(repr(error), _BROKER_AWAY) from error
-        self._in_flight[sent] = loop.time()
-        self._bytes += size
+            sent = await self._enter(producer, record, by)
+        except BaseException:
+            self._budget.release(size)
+            raise
+        self._in_flight[sent] = asyncio.get_running_loop().time()
         sent.add_done_callback(lambda future: self._settled(future, size))
         try:
             async with asyncio.timeout_at(by):
@@ -126,17 +118,36 @@ class KafkaPublisher:
                 await self._stop(self._producer)
 
     def _admit(self, record: OutgoingRecord) -> tuple[Producer, int]:
+        """Return the producer, and how many bytes are reserved for the record from here until it is settled."""
         if (trouble := self.trouble) is not None:
             raise RefusedError(trouble, _BROKER_AWAY)
         assert self._producer is not None  # noqa: S101 - for mypy; else there is trouble
         size = len(record.value or b"")
-        if len(self._in_flight) >= self._most_records or self._bytes + size > self._most_bytes:
+        if self._entering + len(self._in_flight) >= self._most_records or not self._budget.reserve(size, size):
             raise RefusedError("too many requests wait for the broker", _BUFFER_FULL)
         return self._producer, size
 
+    async def _enter(self, producer: Producer, record: OutgoingRecord, by: float) -> asyncio.Future[object]:
+        """Give the record to the producer, which takes it when there is room in its partition's batch."""
+        self._entering += 1
+        try:
+            async with asyncio.timeout_at(by):
+                sent: asyncio.Future[object] = await producer.send(
+                    record.topic, record.value, record.key, headers=list(record.headers)
+                )
+        except (TimeoutError, KafkaTimeoutError):
+            raise RefusedError("the producer's buffer is full", _BUFFER_FULL) from None
+        except MessageSizeTooLargeError as error:
+            raise TooLargeError(str(error)) from error
+        except KafkaError as error:
+            raise RefusedError(repr(error), _BROKER_AWAY) from error
+        finally:
+            self._entering -= 1
+        return sent
+
     def _settled(self, future: asyncio.Future[object], size: int) -> None:
         del self._in_flight[future]
-        self._bytes -= size
+        self._budget.release(size)
         if not future.cancelled():
             future.exception()  # seen, also where nobody waits any more
 

@@ -9,12 +9,10 @@ from typing import Annotated, Any
 
 from fastapi import Body, FastAPI, Header, Request, Response
 from fastapi.routing import APIRoute
-from pydantic import AwareDatetime, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import AwareDatetime
 
 from callstream.contract.headers import HeaderError, event_headers
 from callstream.contract.ids import keyed_task_id, new_task_id
-from callstream.contract.items import check_item_count
 from callstream.contract.messages import Accepted, JobResponseStructure
 from callstream.contract.propagation import trace_context
 from callstream.contract.records import Headers, OutgoingRecord
@@ -23,10 +21,11 @@ from callstream.contract.topics import Topics
 from callstream.runtime.logs import get_logger
 from callstream.runtime.settings import Settings
 from callstream.tasks import Task, Tasks
-from gateway.body import read_body
+from gateway.body import MARGIN, read_body
 from gateway.idempotency import Keys, OtherBodyError
 from gateway.problems import ProblemError, ValidationProblem, problem_responses, wrong_header
 from gateway.publisher import OutcomeUnknownError, Publisher, RefusedError, TooLargeError
+from gateway.validation import Validator
 
 log = get_logger()
 _EXAMPLE_CALLBACK = "http://127.0.0.1:8001/test-me"
@@ -34,11 +33,10 @@ _DEADLINE = "callback-deadline"
 _KEY = "idempotency-key"
 _KEY_LIMIT = 255  # characters
 _KEY_FORM = re.compile(f"[!-~]{{1,{_KEY_LIMIT}}}")
-_MARGIN = 0.9  # of the deadline, so that the answer is written within it
 
 
-def add_task_routes(app: FastAPI, settings: Settings, tasks: Tasks, publisher: Publisher) -> None:
-    intake = Intake(settings, publisher)
+def add_task_routes(app: FastAPI, settings: Settings, tasks: Tasks, publisher: Publisher, validator: Validator) -> None:
+    intake = Intake(settings, publisher, validator)
     for task in tasks.values():
         app.router.routes.append(TaskRoute(task, intake))
 
@@ -46,12 +44,12 @@ def add_task_routes(app: FastAPI, settings: Settings, tasks: Tasks, publisher: P
 class Intake:
     """Validates a request's bytes, stores those very bytes, and answers."""
 
-    def __init__(self, settings: Settings, publisher: Publisher) -> None:
+    def __init__(self, settings: Settings, publisher: Publisher, validator: Validator) -> None:
         self._topics: Topics = settings.topic_names
         self._deadline = settings.gateway.deadline.total_seconds()
         self._limit = settings.gateway.body_limit
-        self._item_limit = settings.gateway.item_limit
         self._publisher = publisher
+        self._validator = validator
         self._keys = Keys(settings.gateway.idempotency_ttl.total_seconds(), time.monotonic)
 
     async def take(self, task: Task, request: Request) -> Response:
@@ -61,13 +59,9 @@ class Intake:
             ProblemError, ValidationProblem: the answer is another one.
         """
         began = time.perf_counter()
-        by = asyncio.get_running_loop().time() + self._deadline * _MARGIN
+        by = asyncio.get_running_loop().time() + self._deadline * MARGIN
         body = await read_body(request, self._limit, by)
-        try:
-            check_item_count(body, self._item_limit)
-            task.body.model_validate_json(body)
-        except ValidationError as error:
-            raise ValidationProblem([_in_body(detail) for detail in error.errors(include_url=False)]) from None
+        await self._validator.validate(task, body, by)
         key = _idempotency_key(request)
         task_id = new_task_id() if key is None else keyed_task_id(task.path, key)
         record = self._record(task, task_id, body, _passed_on(request))
@@ -131,13 +125,13 @@ class TaskRoute(APIRoute):
 
 
 def _documented(task: Task, example: Mapping[str, object]) -> Callable[..., None]:
-    """Return a signature for OpenAPI; it is not called."""
+    """Return a signature for OpenAPI; it is not called, so what may be absent need not be None."""
     examples = {task.name: {"value": example}} if task.example else None
 
     def signature(body: object, key: object = None, deadline: object = None) -> None: ...
 
     signature.__annotations__["key"] = Annotated[
-        str | None,
+        str,
         Header(
             alias="Idempotency-Key",
             min_length=1,
@@ -147,7 +141,7 @@ def _documented(task: Task, example: Mapping[str, object]) -> Callable[..., None
         ),
     ]
     signature.__annotations__["deadline"] = Annotated[
-        AwareDatetime | None,
+        AwareDatetime,
         Header(alias="Callback-Deadline", description="After this time no callback is attempted; with an offset."),
     ]
     signature.__annotations__["body"] = Annotated[task.body, Body(openapi_examples=examples)]  # type: ignore[arg-type]
@@ -178,8 +172,3 @@ def _idempotency_key(request: Request) -> str | None:
 
 def _wrong_key(text: str, value: str) -> ValidationProblem:
     return wrong_header(_KEY, value, text)
-
-
-def _in_body(detail: ErrorDetails) -> ErrorDetails:
-    text_itself = isinstance(detail["input"], bytes)  # which was no JSON; FastAPI does not repeat it either
-    return {**detail, "loc": ("body", *detail["loc"]), "input": {} if text_itself else detail["input"]}

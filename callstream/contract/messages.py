@@ -6,9 +6,19 @@ from hashlib import blake2b
 from typing import Annotated, Generic, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, FailFast, Field, HttpUrl, JsonValue, TypeAdapter
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    FailFast,
+    Field,
+    HttpUrl,
+    JsonValue,
+    TypeAdapter,
+    ValidationInfo,
+)
 
-from callstream.contract.raw_json import to_json
+from callstream.contract.raw_json import encode_json, to_json
 
 CALLBACK_URL_LIMIT = 2_048  # characters
 
@@ -18,9 +28,12 @@ _LABEL_LIMIT = 63  # bytes of one label of a host's name, as DNS has it
 _http_url = TypeAdapter(HttpUrl)
 
 
-def _representable(value: JsonValue) -> JsonValue:
+def _representable(value: JsonValue, info: ValidationInfo) -> JsonValue:
     """Return `value` if it reads back from a record: pydantic lets pass what has no JSON, and writes null for it."""
-    to_json(value)
+    if info.mode == "json":
+        encode_json(value)  # it was just read, as deeply nested and without lone surrogates
+    else:
+        to_json(value)
     return value
 
 

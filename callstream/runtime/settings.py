@@ -116,6 +116,19 @@ class Gateway(Group):
     in_flight: PositiveInt = Field(
         5_000, description="Records of one gateway process that wait for the broker; beyond it 503"
     )
+    in_flight_bytes: PositiveInt = Field(
+        32 * _MIB,
+        description="Bytes of bodies in one gateway process, as received and once more while they wait for the broker; "
+        "beyond it 503",
+    )
+    connections: PositiveInt = Field(
+        1_000,
+        description="Connections of one gateway process, and at most 64 fewer than it may have files open; beyond it "
+        "the one that has waited longest for its client is closed, or the new one where all are at work",
+    )
+    client_connections: PositiveInt = Field(
+        500, description="Connections from one address, which a proxy is as well; beyond it a new one is answered 503"
+    )
     idempotency_ttl: Delay = Field(
         timedelta(hours=24), description="How long a gateway process remembers an Idempotency-Key"
     )
@@ -244,6 +257,7 @@ def load_settings() -> Settings:
         lines = [f"{variable(detail['loc'])}: {_part(detail['loc'])}{detail['msg']}" for detail in error.errors()]
         raise SettingsError("\n".join(lines)) from error
     _check_that_records_fit(settings)
+    _check_that_bodies_fit(settings.gateway)
     return settings
 
 
@@ -253,6 +267,15 @@ def _check_that_records_fit(settings: Settings) -> None:
         raise SettingsError(
             f"{variable(('topics', 'max_message_bytes'))}: must be at least {least} for what may come of a request: "
             f"{variable(('gateway', 'body_limit'))} is {body}, {variable(('gateway', 'item_limit'))} is {items}"
+        )
+
+
+def _check_that_bodies_fit(gateway: Gateway) -> None:
+    """Refuse a budget that no largest body has room in: it counts twice, and an eighth is for small ones."""
+    if gateway.in_flight_bytes < (least := 3 * gateway.body_limit):
+        raise SettingsError(
+            f"{variable(('gateway', 'in_flight_bytes'))}: must be at least {least}, three times "
+            f"{variable(('gateway', 'body_limit'))}"
         )
 
 

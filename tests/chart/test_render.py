@@ -101,6 +101,9 @@ def test_the_schema_refuses_typos_and_wrong_types(setting: str, refusal: str) ->
             "callbacks.replicas is 7 and topics.partitions 6",
         ),
         ("httpRoute.enabled=true", "httpRoute.parentRefs is needed"),
+        ("gateway.resources.limits.memory=200Mi", "gateway.resources.limits.memory must be at least 229Mi"),
+        ("settings.GATEWAY__BODY_LIMIT=10485760", "gateway.resources.limits.memory must be at least 931Mi"),
+        ("gateway.resources.limits.memory=much", "much is no quantity of memory"),
     ],
 )
 def test_what_does_not_fit_together_is_told(settings: str, message: str) -> None:

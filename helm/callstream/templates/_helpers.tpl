@@ -66,6 +66,11 @@ CALLSTREAM_TOPICS__PREFIX: {{ .Values.topics.prefix | quote }}
 CALLSTREAM_TOPICS__PARTITIONS: {{ .Values.topics.partitions | int | quote }}
 CALLSTREAM_TOPICS__REPLICATION_FACTOR: {{ .Values.topics.replicationFactor | int | quote }}
 CALLSTREAM_GATEWAY__DEADLINE: {{ .Values.gateway.deadline | int | quote }}
+{{- if not (hasKey .Values.settings "GATEWAY__IN_FLIGHT_BYTES") }}
+{{- with dig "limits" "memory" "" .Values.gateway.resources }}
+CALLSTREAM_GATEWAY__IN_FLIGHT_BYTES: {{ include "callstream.gatewayBytes" $ | quote }}
+{{- end }}
+{{- end }}
 CALLSTREAM_TASKS__DRAIN: {{ .Values.tasks.drain | int | quote }}
 CALLSTREAM_CALLBACKS__DRAIN: {{ .Values.callbacks.drain | int | quote }}
 CALLSTREAM_EGRESS__ALLOW: {{ join "," .Values.egress.allow | quote }}
@@ -90,4 +95,23 @@ CALLSTREAM_{{ $name }}: {{ include "callstream.scalar" $value | quote }}
 {{- /* The most members of one consumer group: beyond the partitions they would have nothing to do. */}}
 {{- define "callstream.members" -}}
 {{- max (include "callstream.most" (list . "tasks")) (include "callstream.most" (list . "callbacks")) -}}
+{{- end }}
+
+{{- /* A quantity of memory in bytes. */}}
+{{- define "callstream.bytes" -}}
+{{- $units := dict "" 1 "K" 1000 "M" 1000000 "G" 1000000000 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 -}}
+{{- $text := include "callstream.scalar" . -}}
+{{- $unit := regexFind "[A-Za-z]*$" $text -}}
+{{- if not (and (hasKey $units $unit) (regexMatch "^[0-9]+(\\.[0-9]+)?[A-Za-z]*$" $text)) }}{{ fail (printf "%s is no quantity of memory such as 256Mi or 1Gi" $text) }}{{ end -}}
+{{- mulf (trimSuffix $unit $text | float64) (get $units $unit) | floor | int64 -}}
+{{- end }}
+
+{{- /* What bodies may take of the gateway's memory, docs/decisions/0014: half of what the process with its keys and the
+one that validates large bodies (150 MiB together, and 72 bytes for each of the largest body) leave. */}}
+{{- define "callstream.gatewayBytes" -}}
+{{- $limit := include "callstream.bytes" .Values.gateway.resources.limits.memory | int64 -}}
+{{- $body := .Values.settings.GATEWAY__BODY_LIMIT | default 1048576 | int64 -}}
+{{- $bytes := div (sub $limit (add (mul 150 1048576) (mul 72 $body))) 2 -}}
+{{- if lt $bytes (mul 3 $body) }}{{ fail (printf "gateway.resources.limits.memory must be at least %dMi for bodies of %d bytes (settings.GATEWAY__BODY_LIMIT)" (add 151 (div (mul 78 $body) 1048576)) $body) }}{{ end -}}
+{{- $bytes -}}
 {{- end }}

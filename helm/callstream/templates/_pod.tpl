@@ -92,7 +92,7 @@ env:
 {{- end }}
 {{- end }}
 
-{{- /* The pods of a Deployment. Takes (dict root component port args grace preStop). */}}
+{{- /* The pods of a Deployment. Takes (dict root component port healthPort grace preStop). */}}
 {{- define "callstream.podTemplate" -}}
 {{- $root := .root -}}
 {{- $values := $root.Values -}}
@@ -143,10 +143,14 @@ spec:
   {{- end }}
   containers:
     - name: {{ .component }}
-      args: [{{ .component }}, --host, 0.0.0.0, --port, {{ .port | quote }}]
+      args: [{{ .component }}, --host, 0.0.0.0, --port, {{ .port | quote }}{{ with .healthPort }}, --health-port, {{ . | quote }}{{ end }}]
       ports:
         - name: http
           containerPort: {{ .port }}
+        {{- with .healthPort }}
+        - name: health
+          containerPort: {{ . }}
+        {{- end }}
       {{- include "callstream.env" (append $who (list)) | nindent 6 }}
       {{- include "callstream.containerBase" $root | nindent 6 }}
       {{- .probes | nindent 6 }}
@@ -162,21 +166,21 @@ spec:
         {{- toYaml $own.resources | nindent 8 }}
 {{- end }}
 
-{{- /* Probes of our own processes. A broker that is away makes them unready and is no reason to start them again. */}}
+{{- /* Probes of our own processes. Takes the name of the port. A broker that is away makes them unready and is no reason to start them again. */}}
 {{- define "callstream.probes" -}}
 # Starting may take a minute on a busy node; what hangs later is started again after half of one.
 startupProbe:
-  httpGet: {path: /health/live, port: http}
+  httpGet: {path: /health/live, port: {{ . }}}
   periodSeconds: 1
   timeoutSeconds: 2
   failureThreshold: 60
 livenessProbe:
-  httpGet: {path: /health/live, port: http}
+  httpGet: {path: /health/live, port: {{ . }}}
   periodSeconds: 10
   timeoutSeconds: 5
   failureThreshold: 3
 readinessProbe:
-  httpGet: {path: /health/ready, port: http}
+  httpGet: {path: /health/ready, port: {{ . }}}
   periodSeconds: 2
   timeoutSeconds: 2
   failureThreshold: 2

@@ -42,7 +42,7 @@ spec:
       "component" $component
       "port" 8080
       "grace" (add $own.drain 25)
-      "probes" (include "callstream.probes" $root)
+      "probes" (include "callstream.probes" "http")
     ) | nindent 4 }}
 {{- if gt (include "callstream.fewest" . | int) 1 }}
 ---

@@ -9,6 +9,7 @@ from callstream.contract.records import OutgoingRecord
 from callstream.runtime.settings import Settings
 from callstream.tasks import load_tasks
 from gateway.app import create_app
+from gateway.validation import Validator
 
 
 class FakePublisher:
@@ -33,7 +34,9 @@ def publisher() -> FakePublisher:
 @pytest.fixture
 async def client(publisher: FakePublisher) -> AsyncIterator[httpx.AsyncClient]:
     settings = Settings.model_validate({"gateway": {"body_limit": 10_000, "deadline": 0.5}})
-    app = create_app(settings, load_tasks(), publisher)
+    app = create_app(
+        settings, load_tasks(), publisher, Validator(settings.gateway.body_limit, settings.gateway.item_limit, 5)
+    )
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
         yield client

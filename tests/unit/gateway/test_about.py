@@ -7,6 +7,7 @@ from starlette.routing import Route
 from callstream.runtime.settings import Settings
 from callstream.tasks import RegistryError, task
 from gateway.app import create_app
+from gateway.validation import Validator
 from tests.unit.gateway.conftest import FakePublisher
 
 SEED_EXAMPLE = [
@@ -38,7 +39,7 @@ async def test_ready_is_whether_requests_can_be_stored(client: httpx.AsyncClient
 
 
 def test_every_path_of_the_gateways_own_is_kept_from_tasks(publisher: FakePublisher) -> None:
-    app = create_app(Settings(), {}, publisher)
+    app = create_app(Settings(), {}, publisher, Validator(1, 1, 1))
     paths = {route.path for route in app.routes if isinstance(route, Route)} - {"/"}
     assert paths
     for path in paths:
@@ -59,3 +60,13 @@ async def test_openapi_documents_each_task_with_its_model_and_example(client: ht
         assert set(model["required"]) == {"callback_url", "message"}
     body = document["paths"]["/v1/calculation/basic"]["post"]["requestBody"]["content"]["application/json"]
     assert body["examples"]["calculation"]["value"]["message"] == SEED_EXAMPLE
+
+
+async def test_a_header_that_may_be_left_out_is_not_said_to_be_null(client: httpx.AsyncClient) -> None:
+    paths = (await client.get("/openapi.json")).json()["paths"]
+    headers = {each["name"]: each for each in paths["/v1/calculation/basic"]["post"]["parameters"]}
+    assert headers.keys() == {"Callback-Deadline", "Idempotency-Key"}
+    for each in headers.values():
+        assert each["required"] is False
+        assert each["schema"]["type"] == "string"
+        assert "anyOf" not in each["schema"]

@@ -1,0 +1,295 @@
+"""uvicorn's HTTP/1.1 with limits: on a head's size and fields, on time, on connections and on bytes held."""
+
+import asyncio
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+
+import httptools
+from starlette.status import (
+    HTTP_400_BAD_REQUEST,
+    HTTP_408_REQUEST_TIMEOUT,
+    HTTP_431_REQUEST_HEADER_FIELDS_TOO_LARGE,
+    HTTP_503_SERVICE_UNAVAILABLE,
+)
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from gateway.budget import Budget
+from gateway.connections import Connections
+from gateway.problems import problem_json
+
+_HEAD_LIMIT = 16 * 1024  # bytes of request line and fields
+_FIELDS_LIMIT = 100
+_FED_AT_ONCE = 16 * 1024  # bytes that the parser gets between two looks at what it made of them
+_OF_A_BODY = {b"content-length", b"transfer-encoding"}
+_BODY_A_FRAMING = 4  # bytes of a chunked body for each byte that frames it, beyond those that a head may have
+_DROPPED_LIMIT = 8 * 2**20  # bytes that are read and dropped, so that the client comes to read its answer
+
+
+class _RefusedError(Exception):
+    """Raised within the parser's callbacks, ends the request."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+
+
+class _Transport:
+    """The transport as uvicorn sees it, which closes when the protocol finds that it may."""
+
+    def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
+        self.write = transport.write
+        self.pause_reading = transport.pause_reading
+        self.resume_reading = transport.resume_reading
+        self.get_extra_info = transport.get_extra_info
+        self.is_closing = transport.is_closing
+        self.close = close
+
+
+class HttpProtocol(HttpToolsProtocol):
+    """One connection; one request at a time: who sends the next before the answer is served once and closed.
+
+    What it refuses itself is a problem as the application's are. After an answer that was given before the request's
+    end the connection closes.
+    """
+
+    def __init__(self, connections: Connections, budget: Budget, **uvicorns: Any) -> None:  # noqa: ANN401 - passed on
+        super().__init__(**uvicorns)
+        self._connections = connections
+        self._budget = budget
+        self._raw: asyncio.Transport
+        self._in_head = False  # the request line has begun, and the head is not complete
+        self._receiving = False  # the same of the whole request
+        self._head = self._fields = self._hosts = 0  # bytes, fields, fields named Host of the head
+        self._wire = self._body = 0  # bytes since the head, and what was body of these
+        self._held = 0  # bytes reserved in the budget until the request's task ends
+        self._keep_alive = False
+        self._deaf = False  # the answer under way is the last one, and what comes is not read
+        self._closing = False
+        self._dropped = 0  # bytes
+
+    # The connection
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self._raw = transport
+        super().connection_made(_Transport(transport, self._close))  # type: ignore[arg-type]
+        refusal = self._connections.enter(self)
+        if refusal is not None:
+            self._refuse(HTTP_503_SERVICE_UNAVAILABLE, refusal)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._closing = True
+        self._connections.leave(self)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._closing:
+            self._drop(len(data))
+            return
+        if len(data) <= _FED_AT_ONCE and not self._in_head:
+            self._feed(data)
+            return
+        rest = memoryview(data)
+        while rest and not self._closing and not self._deaf:
+            room = min(_FED_AT_ONCE, _HEAD_LIMIT - self._head) if self._in_head else _FED_AT_ONCE
+            self._feed(rest[:room])
+            rest = rest[room:]
+
+    def _feed(self, data: bytes | memoryview) -> None:
+        was_receiving, was_in_head = self._receiving, self._in_head
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            pass  # the request is complete, and answered as if it had not asked
+        except httptools.HttpParserError as error:
+            self._malformed(error)
+            return
+        if not self._receiving:
+            return
+        if self._in_head != was_in_head or not was_receiving:
+            self._connections.arrives(self)  # head and body have a time each
+        if self._in_head:
+            self._head += len(data)
+            if self._head >= _HEAD_LIMIT:
+                self._refuse(HTTP_431_REQUEST_HEADER_FIELDS_TOO_LARGE, f"the head is larger than {_HEAD_LIMIT} bytes")
+        elif was_receiving and not was_in_head:
+            self._wire += len(data)
+            if self._wire - self._body > _HEAD_LIMIT + self._body // _BODY_A_FRAMING:
+                self._refuse(HTTP_400_BAD_REQUEST, "the chunks are too small, or what comes with them too large")
+
+    # The parser's callbacks
+
+    def on_message_begin(self) -> None:
+        if self._answering:
+            self._deaf = True
+            self.cycle.keep_alive = False
+            raise _RefusedError(HTTP_400_BAD_REQUEST, "one request at a time")
+        super().on_message_begin()
+        self._in_head = self._receiving = True
+        self._head = self._fields = self._hosts = self._wire = self._body = 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._fields += 1
+        if self._fields > _FIELDS_LIMIT:
+            text = f"the head has more than {_FIELDS_LIMIT} fields"
+            raise _RefusedError(HTTP_431_REQUEST_HEADER_FIELDS_TOO_LARGE, text)
+        if not self._in_head:
+            return  # a trailer: no field that we know may come after the body
+        name = name.lower()
+        if name == b"host":
+            self._hosts += 1
+        elif name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        self._check_head()
+        super().on_headers_complete()
+        self._in_head = False
+        # An answer before the request's end says `Connection: close`, since what follows is still of this request.
+        self._keep_alive, self.cycle.keep_alive = self.cycle.keep_alive, False
+
+    def on_body(self, body: bytes) -> None:
+        cycle = self.cycle
+        if cycle.response_complete:
+            return
+        size = len(body)
+        self._body += size
+        if not self._budget.reserve(size, self._body):
+            raise _RefusedError(HTTP_503_SERVICE_UNAVAILABLE, "nothing was stored: too many bytes are under way")
+        self._held += size
+        cycle.body += body
+        if len(cycle.body) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
+        cycle.message_event.set()
+
+    def on_message_complete(self) -> None:
+        self._receiving = False
+        if not self.flow.write_paused:  # else the client has yet to take the answer before
+            self._connections.works(self)
+        if not self.cycle.response_started:
+            self.cycle.keep_alive = self._keep_alive
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        self.server_state.total_requests += 1
+        if not self._closing:
+            self.flow.resume_reading()
+            self._connections.idles(self)
+
+    def _check_head(self) -> None:
+        version = self.parser.get_http_version()
+        if version not in {"1.0", "1.1"}:
+            raise _RefusedError(HTTP_400_BAD_REQUEST, "the version of HTTP must be 1.1 or 1.0")
+        if self._hosts > 1 or (version == "1.1" and not self._hosts):
+            raise _RefusedError(HTTP_400_BAD_REQUEST, "there must be one Host field")
+        if self.parser.should_upgrade() and any(name in _OF_A_BODY for name, _ in self.headers):
+            # The parser takes what follows for the other protocol's.
+            raise _RefusedError(HTTP_400_BAD_REQUEST, "a request with a body cannot ask for an upgrade")
+
+    # The application's task
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:  # noqa: ANN401 - passed on
+        task = self.loop.create_task(cycle.run_asgi(app))
+        self.tasks.add(task)
+        task.add_done_callback(self._task_ended)
+
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        self.tasks.discard(task)
+        # Only now, also where the client has gone: until here the application may have the body.
+        self._budget.release(self._held)
+        self._held = 0
+
+    # The end
+
+    def time_out(self) -> None:
+        if self._closing or self._raw.get_write_buffer_size():
+            self._raw.abort()  # it takes no answer
+        elif self._receiving:
+            self._refuse(HTTP_408_REQUEST_TIMEOUT, "the request did not arrive in time")
+        else:
+            self._close()
+
+    def give_way(self) -> None:
+        if self._closing or self._raw.get_write_buffer_size():
+            self._raw.abort()
+            return
+        self._closing = True
+        if self._receiving:
+            self._answer(HTTP_503_SERVICE_UNAVAILABLE, "too many connections")
+        self._raw.close()
+
+    def shutdown(self) -> None:
+        self._keep_alive = False
+        super().shutdown()
+
+    def pause_writing(self) -> None:
+        self._connections.arrives(self)
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        if self._answering and not self._receiving:
+            self._connections.works(self)
+        super().resume_writing()
+
+    @property
+    def _answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _malformed(self, error: httptools.HttpParserError) -> None:
+        if self._deaf:
+            self.flow.pause_reading()
+        elif isinstance(cause := error.__context__, _RefusedError):
+            self._refuse(cause.status, cause.detail)
+        elif self._answering and not self._receiving:
+            self._deaf = True  # what follows a complete request is no request; that one still has its answer
+            self.cycle.keep_alive = False
+            self.flow.pause_reading()
+        else:
+            # Of the callbacks only the one that reads the target fails otherwise.
+            why = "its target cannot be read" if isinstance(error, httptools.HttpParserCallbackError) else str(error)
+            self._refuse(HTTP_400_BAD_REQUEST, f"this is no HTTP request: {why}")
+
+    def _refuse(self, status: int, detail: str) -> None:
+        """Answer a request that the application does not answer any more, and close."""
+        self._answer(status, detail)
+        self._deaf = True
+        self._close()
+
+    def _answer(self, status: int, detail: str) -> None:
+        cycle = self.cycle
+        started = self._answering and cycle.response_started
+        if self._answering:
+            cycle.disconnected = True
+            cycle.body = bytearray()
+            cycle.message_event.set()
+        if not started:
+            self._raw.write(_problem(status, detail))
+
+    def _close(self) -> None:
+        """Close when the client has its answer: who still sends would read a reset in its place."""
+        if self._closing:
+            return
+        self._closing = True
+        if self.cycle is not None:
+            self.cycle.body = bytearray()
+        if not (self._receiving or self._deaf or self._raw.get_write_buffer_size()):
+            self._raw.close()
+            return
+        self._raw.write_eof()
+        self.flow.resume_reading()
+        self._connections.closes(self)
+
+    def _drop(self, size: int) -> None:
+        self._dropped += size
+        if self._dropped > _DROPPED_LIMIT:
+            self._raw.abort()
+
+
+def _problem(status: int, detail: str) -> bytes:
+    body = problem_json(status, detail)
+    retry = "retry-after: 1\r\n" if status == HTTPStatus.SERVICE_UNAVAILABLE else ""
+    fields = f"content-type: application/problem+json\r\ncontent-length: {len(body)}\r\n{retry}connection: close\r\n"
+    return STATUS_LINE[status] + fields.encode() + b"\r\n" + body
