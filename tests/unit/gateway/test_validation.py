@@ -52,7 +52,8 @@ async def test_a_small_body_starts_no_process(validator: Validator, task: Task) 
 async def test_a_large_body_has_the_errors_that_a_small_one_has(validator: Validator, task: Task) -> None:
     await validator.validate(task, large(), by())
     told = []
-    for wrong in ([{"name": 1}], [{}] * (ITEMS + 1)):
+    too_many: list[dict[str, object]] = [{}] * (ITEMS + 1)
+    for wrong in ([{"name": 1}], too_many):
         for body in (large(message=wrong), json.dumps({**VALID, "message": wrong}).encode()):
             with pytest.raises(ValidationProblem) as found:
                 await validator.validate(task, body, by())
