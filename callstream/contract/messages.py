@@ -18,12 +18,12 @@ from pydantic import (
     ValidationInfo,
 )
 
+from callstream.contract.hosts import dialled_host
 from callstream.contract.raw_json import encode_json, to_json
 
 CALLBACK_URL_LIMIT = 2_048  # characters
 
 _NOT_IN_URL = re.compile(r"[\s\x00-\x1f\x7f-\x9f\\]")
-_LABEL_LIMIT = 63  # bytes of one label of a host's name, as DNS has it
 
 _http_url = TypeAdapter(HttpUrl)
 
@@ -56,9 +56,8 @@ def _absolute_http_url(url: str) -> str:
         raise ValueError("must name a host")
     if parts.port == 0:  # urlsplit itself refuses a port above 65535
         raise ValueError("must not use port 0")
-    host = _http_url.validate_python(url).host or ""  # refuses, as the next line does, a host that no resolver takes
-    if any(not 0 < len(label) <= _LABEL_LIMIT for label in host.removesuffix(".").split(".")):
-        raise ValueError("must name a host that can exist")
+    _http_url.validate_python(url)
+    dialled_host(parts.hostname)
     return url
 
 
