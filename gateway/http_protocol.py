@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from http import HTTPStatus
 from typing import Any
 
 import httptools
@@ -13,27 +12,21 @@ from starlette.status import (
     HTTP_503_SERVICE_UNAVAILABLE,
 )
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gateway.budget import Budget
 from gateway.connections import Connections
-from gateway.problems import problem_json
+from gateway.refusals import RefusedRequestError, refusal
 
 _HEAD_LIMIT = 16 * 1024  # bytes of request line and fields
 _FIELDS_LIMIT = 100
+_LIGHT = 4 * 1024  # bytes of a whole request that are not counted: with as many connections as there may be, 4 MiB
+_KEPT_A_BYTE = 2  # bytes that the fields of a head take for each byte of it
 _FED_AT_ONCE = 16 * 1024  # bytes that the parser gets between two looks at what it made of them
+_TOO_MUCH = "nothing was stored: too many bytes are under way"
 _OF_A_BODY = {b"content-length", b"transfer-encoding"}
 _BODY_A_FRAMING = 4  # bytes of a chunked body for each byte that frames it, beyond those that a head may have
 _DROPPED_LIMIT = 8 * 2**20  # bytes that are read and dropped, so that the client comes to read its answer
-
-
-class _RefusedError(Exception):
-    """Raised within the parser's callbacks, ends the request."""
-
-    def __init__(self, status: int, detail: str) -> None:
-        super().__init__(detail)
-        self.status = status
-        self.detail = detail
 
 
 class _Transport:
@@ -64,7 +57,8 @@ class HttpProtocol(HttpToolsProtocol):
         self._receiving = False  # the same of the whole request
         self._head = self._fields = self._hosts = 0  # bytes, fields, fields named Host of the head
         self._wire = self._body = 0  # bytes since the head, and what was body of these
-        self._held = 0  # bytes reserved in the budget until the request's task ends
+        self._held = 0  # bytes reserved in the budget until the application has done with the request
+        self._at_work = False  # the application has a request
         self._keep_alive = False
         self._deaf = False  # the answer under way is the last one, and what comes is not read
         self._closing = False
@@ -83,6 +77,8 @@ class HttpProtocol(HttpToolsProtocol):
         self._closing = True
         self._connections.leave(self)
         super().connection_lost(exc)
+        if not self._at_work:
+            self._release()
 
     def data_received(self, data: bytes) -> None:
         if self._closing:
@@ -106,7 +102,9 @@ class HttpProtocol(HttpToolsProtocol):
         except httptools.HttpParserError as error:
             self._malformed(error)
             return
-        if not self._receiving:
+        if (was_in_head or not was_receiving) and (self._receiving or len(data) > _LIGHT):
+            self._hold_head(_KEPT_A_BYTE * len(data))
+        if not self._receiving or self._closing:
             return
         if self._in_head != was_in_head or not was_receiving:
             self._connections.arrives(self)  # head and body have a time each
@@ -119,13 +117,19 @@ class HttpProtocol(HttpToolsProtocol):
             if self._wire - self._body > _HEAD_LIMIT + self._body // _BODY_A_FRAMING:
                 self._refuse(HTTP_400_BAD_REQUEST, "the chunks are too small, or what comes with them too large")
 
+    def _hold_head(self, size: int) -> None:
+        if self._budget.reserve(size, size):
+            self._held += size
+        else:
+            self._refuse(HTTP_503_SERVICE_UNAVAILABLE, _TOO_MUCH)
+
     # The parser's callbacks
 
     def on_message_begin(self) -> None:
         if self._answering:
             self._deaf = True
             self.cycle.keep_alive = False
-            raise _RefusedError(HTTP_400_BAD_REQUEST, "one request at a time")
+            raise RefusedRequestError(HTTP_400_BAD_REQUEST, "one request at a time")
         super().on_message_begin()
         self._in_head = self._receiving = True
         self._head = self._fields = self._hosts = self._wire = self._body = 0
@@ -134,7 +138,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._fields += 1
         if self._fields > _FIELDS_LIMIT:
             text = f"the head has more than {_FIELDS_LIMIT} fields"
-            raise _RefusedError(HTTP_431_REQUEST_HEADER_FIELDS_TOO_LARGE, text)
+            raise RefusedRequestError(HTTP_431_REQUEST_HEADER_FIELDS_TOO_LARGE, text)
         if not self._in_head:
             return  # a trailer: no field that we know may come after the body
         name = name.lower()
@@ -158,7 +162,7 @@ class HttpProtocol(HttpToolsProtocol):
         size = len(body)
         self._body += size
         if not self._budget.reserve(size, self._body):
-            raise _RefusedError(HTTP_503_SERVICE_UNAVAILABLE, "nothing was stored: too many bytes are under way")
+            raise RefusedRequestError(HTTP_503_SERVICE_UNAVAILABLE, _TOO_MUCH)
         self._held += size
         cycle.body += body
         if len(cycle.body) > HIGH_WATER_LIMIT:
@@ -182,23 +186,27 @@ class HttpProtocol(HttpToolsProtocol):
     def _check_head(self) -> None:
         version = self.parser.get_http_version()
         if version not in {"1.0", "1.1"}:
-            raise _RefusedError(HTTP_400_BAD_REQUEST, "the version of HTTP must be 1.1 or 1.0")
+            raise RefusedRequestError(HTTP_400_BAD_REQUEST, "the version of HTTP must be 1.1 or 1.0")
         if self._hosts > 1 or (version == "1.1" and not self._hosts):
-            raise _RefusedError(HTTP_400_BAD_REQUEST, "there must be one Host field")
+            raise RefusedRequestError(HTTP_400_BAD_REQUEST, "there must be one Host field")
         if self.parser.should_upgrade() and any(name in _OF_A_BODY for name, _ in self.headers):
             # The parser takes what follows for the other protocol's.
-            raise _RefusedError(HTTP_400_BAD_REQUEST, "a request with a body cannot ask for an upgrade")
+            raise RefusedRequestError(HTTP_400_BAD_REQUEST, "a request with a body cannot ask for an upgrade")
 
     # The application's task
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:  # noqa: ANN401 - passed on
+        self._at_work = True
         task = self.loop.create_task(cycle.run_asgi(app))
         self.tasks.add(task)
         task.add_done_callback(self._task_ended)
 
     def _task_ended(self, task: asyncio.Task[None]) -> None:
         self.tasks.discard(task)
-        # Only now, also where the client has gone: until here the application may have the body.
+        self._at_work = False
+        self._release()  # only now, also where the client has gone: until here the application may have the body
+
+    def _release(self) -> None:
         self._budget.release(self._held)
         self._held = 0
 
@@ -241,7 +249,7 @@ class HttpProtocol(HttpToolsProtocol):
     def _malformed(self, error: httptools.HttpParserError) -> None:
         if self._deaf:
             self.flow.pause_reading()
-        elif isinstance(cause := error.__context__, _RefusedError):
+        elif isinstance(cause := error.__context__, RefusedRequestError):
             self._refuse(cause.status, cause.detail)
         elif self._answering and not self._receiving:
             self._deaf = True  # what follows a complete request is no request; that one still has its answer
@@ -266,7 +274,7 @@ class HttpProtocol(HttpToolsProtocol):
             cycle.body = bytearray()
             cycle.message_event.set()
         if not started:
-            self._raw.write(_problem(status, detail))
+            self._raw.write(refusal(status, detail))
 
     def _close(self) -> None:
         """Close when the client has its answer: who still sends would read a reset in its place."""
@@ -286,10 +294,3 @@ class HttpProtocol(HttpToolsProtocol):
         self._dropped += size
         if self._dropped > _DROPPED_LIMIT:
             self._raw.abort()
-
-
-def _problem(status: int, detail: str) -> bytes:
-    body = problem_json(status, detail)
-    retry = "retry-after: 1\r\n" if status == HTTPStatus.SERVICE_UNAVAILABLE else ""
-    fields = f"content-type: application/problem+json\r\ncontent-length: {len(body)}\r\n{retry}connection: close\r\n"
-    return STATUS_LINE[status] + fields.encode() + b"\r\n" + body

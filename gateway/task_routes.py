@@ -37,8 +37,8 @@ _KEY_FORM = re.compile(f"[!-~]{{1,{_KEY_LIMIT}}}")
 
 def add_task_routes(app: FastAPI, settings: Settings, tasks: Tasks, publisher: Publisher, validator: Validator) -> None:
     intake = Intake(settings, publisher, validator)
-    for task in tasks.values():
-        app.router.routes.append(TaskRoute(task, intake))
+    # First, as a router asks one route after another, and no path of a task is one of the others'.
+    app.router.routes[:0] = [TaskRoute(task, intake) for task in tasks.values()]
 
 
 class Intake:

@@ -118,8 +118,8 @@ class Gateway(Group):
     )
     in_flight_bytes: PositiveInt = Field(
         32 * _MIB,
-        description="Bytes of bodies in one gateway process, as received and once more while they wait for the broker; "
-        "beyond it 503",
+        description="Bytes of requests in one gateway process, as received and once more while they wait for the "
+        "broker; beyond it 503",
     )
     connections: PositiveInt = Field(
         1_000,
