@@ -3,6 +3,8 @@
 import socket
 from datetime import timedelta
 
+from callstream.contract.dead_letters import Reason
+from callstream.contract.records import Record
 from callstream.contract.signature import Signer
 from callstream.runtime.egress import EgressGuard
 from callstream.runtime.http import open_transport
@@ -17,10 +19,14 @@ from stream_app.policy import Policy
 from stream_app.receivers import LONGEST_QUEUED, Limits, Receivers
 from stream_app.room import Room, Size
 from stream_app.service import Plan, serve
+from stream_app.suspects import Suspects
 from stream_app.workload import Workload
 
 # Nobody waits for what is produced here, and a request to the broker costs more than what is in it.
 _LINGER = timedelta(milliseconds=10)
+# Of the results among which one may have killed the process, so many are tried at once: receivers that hang must not
+# make each of them take an attempt's deadline.
+_TOGETHER = 256
 
 
 def run(settings: Settings, health: socket.socket | None) -> None:
@@ -38,14 +44,26 @@ def run(settings: Settings, health: socket.socket | None) -> None:
                 Receivers(limits_of(settings)),
                 output,
             )
+
+            async def refuse(record: Record, reason: Reason, error: str) -> None:
+                await output.dead_letter(record, settings.topic_names.task_dead_letters, reason, error)
+
+            suspects = Suspects(
+                agent.process,
+                refuse,
+                app.save,
+                together=_TOGETHER,
+                standing_by=lambda: workload.standing_by(),  # noqa: PLW0108 - it is made below
+            )
             workload = Workload(
-                Gaps(agent.process, output, settings.topic_names.task_dead_letters).process,
+                Gaps(suspects.process, output, settings.topic_names.task_dead_letters).process,
                 span=own.window,
                 # What is tried again does not stand before what is new, nor the other way round.
                 room=Room(Size(own.in_flight, own.in_flight_bytes), lanes=2),
                 lane=settings.topic_names.is_retry,
                 flow=app,
                 fail=ending.fail,
+                alone=suspects.alone,
                 wake=lambda record: agent.wake(record) if record.gap is None else 0.0,
             )
             topics = [*agent.sources, settings.topic_names.attempts, *settings.topic_names.dead_letters]
@@ -53,7 +71,7 @@ def run(settings: Settings, health: socket.socket | None) -> None:
             def read(there: set[str]) -> None:
                 # Tiers of an earlier schedule too: what still waits there must not wait for ever.
                 tiers = {topic for topic in there if settings.topic_names.is_retry(topic)}
-                app.read(sorted(tiers.union(agent.sources)), workload)
+                app.read(sorted(tiers.union(agent.sources)), workload, suspects)
 
             work = LONGEST_QUEUED + own.deadline
             await serve(app, workload, ending, settings, Plan("callbacks", topics, read, work, health))

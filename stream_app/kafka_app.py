@@ -12,7 +12,7 @@ from typing import Any, cast
 import faust
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from faust.exceptions import ProducerSendError
-from faust.types import ConsumerT, TransportT
+from faust.types import TP, ConsumerT, TransportT
 
 from callstream.contract.records import Gap, OutgoingRecord, Record, TopicPartition
 from callstream.runtime.settings import Settings
@@ -26,7 +26,7 @@ _DATA_FETCH = 2**20  # bytes a partition and fetch; a larger record still comes,
 # A batch may hold many records, and text has often a tenth of its size when it is compressed.
 _INFLATED = 8  # times the largest record
 # A rebalance stops every partition of the group. Work under way gets this long to end, in seconds, before it is given
-# up to be done again by the partition's next owner.
+# up to be done again by the partition's next owner, where that is another process.
 _REBALANCE_DRAIN = 1.0
 _NEVER = timedelta(days=365).total_seconds()
 
@@ -38,7 +38,7 @@ class KafkaApp(faust.App):
     """
 
     workload: Workload
-    suspects: Suspects | None
+    suspects: Suspects
 
     def __init__(self, settings: Settings, group: str, drain: timedelta, linger: timedelta = timedelta(0)) -> None:
         kafka = settings.kafka
@@ -72,10 +72,11 @@ class KafkaApp(faust.App):
         self.fetch_limits = Limits(kept=largest, inflated=_INFLATED * largest)
         self.drain_seconds = drain.total_seconds()
         self.assigned = asyncio.Event()
+        self._generation = -1  # of the group, in which this process had partitions the last time
         self.on_partitions_revoked.connect(cast("Any", self._on_revoked))
         self.on_partitions_assigned.connect(self._on_assigned)
 
-    def read(self, topics: list[str], workload: Workload, suspects: Suspects | None = None) -> None:
+    def read(self, topics: list[str], workload: Workload, suspects: Suspects) -> None:
         """Read these topics into `workload`, and commit what it says, with the notes of `suspects`."""
         self.workload = workload
         self.suspects = suspects
@@ -140,11 +141,21 @@ class KafkaApp(faust.App):
         await self.workload.drain(self.drain_seconds if self.should_stop else _REBALANCE_DRAIN)
         await cast("Consumer", consumer).give_back()
 
-    async def _on_revoked(self, _app: Any, revoked: Any, **_: Any) -> None:
-        self.workload.revoke(TopicPartition(*tp) for tp in revoked)
-        self.workload.resume()
+    async def _on_revoked(self, *_: Any, **__: Any) -> None:
+        self._generation = self.consumer_generation_id
+
+    def keep(self, assigned: set[TP], generation: int) -> None:
+        """Go on with the partitions that are still ours after a rebalance, and give up the others.
+
+        Where the group had a generation without us, another may have had any of them meanwhile.
+        """
+        kept = {TopicPartition(*tp) for tp in assigned} if generation == self._generation + 1 else set()
+        self.workload.revoke(set(self.workload.partitions) - kept)
+        self.workload.forget_waiting()
 
     async def _on_assigned(self, *_: Any, **__: Any) -> None:
+        if not self.should_stop:
+            self.workload.resume()
         self.assigned.set()
 
     def _create_directories(self) -> None:

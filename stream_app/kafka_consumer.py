@@ -16,7 +16,7 @@ from callstream.contract.records import TopicPartition
 from callstream.runtime.logs import get_logger
 from stream_app.kafka_fetch import Fetches
 from stream_app.kafka_topic_ids import topic_ids
-from stream_app.suspects import Note, Place, Suspects
+from stream_app.suspects import Note, Place
 
 if TYPE_CHECKING:
     from stream_app.kafka_app import KafkaApp
@@ -190,6 +190,7 @@ class Consumer(driver.Consumer):
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         if not self.app.should_stop:
+            self.app.keep(assigned, generation_id)
             try:
                 await self._take_over(assigned)
             except Exception as error:  # noqa: BLE001 - aiokafka would only log it, and wait for ever
@@ -209,11 +210,11 @@ class Consumer(driver.Consumer):
                 begin = await self._thread.log_made_anew(tp, left.position, left.topic)
                 committed[tp] = _Left(left.position if begin is None else begin, Note(), "")
                 self._found[tp] = committed[tp].position
-        if self.app.suspects is not None:
-            await self._inherit({tp: left.note for tp, left in committed.items()}, self.app.suspects)
+        await self._inherit({tp: left.note for tp, left in committed.items()})
         await self._commit(self._found)
 
-    async def _inherit(self, notes: Mapping[TP, Note], suspects: Suspects) -> None:
+    async def _inherit(self, notes: Mapping[TP, Note]) -> None:
+        suspects = self.app.suspects
         ends = await self._thread.edges("end", [tp for tp, note in notes.items() if suspects.left_by_the_dead(note)])
         suspects.take_over(
             {
@@ -228,8 +229,7 @@ class Consumer(driver.Consumer):
 
     async def give_back(self) -> None:
         """Commit how far every partition is, and that this process ends its work on them in good order."""
-        if self.app.suspects is not None:
-            self.app.suspects.give_back()
+        self.app.suspects.give_back()
         await self.save()
         self._found = {}  # or a stop before the next assignment would commit them again
 
@@ -246,7 +246,7 @@ class Consumer(driver.Consumer):
                 # Where a log was cut off, what it held before must not be committed any more.
                 gap = moved.get(_kafka(tp))
                 offset = position if gap is None else gap.following
-                note = suspects.note(TopicPartition(*tp), offset) if suspects is not None else ""
+                note = suspects.note(TopicPartition(*tp), offset)
                 noted[tp] = OffsetAndMetadata(offset, _Left.written(note, self._thread.ids.get(tp.topic, "")))
             return await self._thread.commit(noted)
 
@@ -260,8 +260,7 @@ class Consumer(driver.Consumer):
     async def begun_again(self, partition: TopicPartition) -> None:
         """Commit at once that a partition is read from the beginning of its log, which the workload knows by now."""
         self._thread.fetches.moved.pop(KafkaPartition(*partition), None)
-        if self.app.suspects is not None:
-            self.app.suspects.forget(partition)
+        self.app.suspects.forget(partition)
         await self.save()
 
     async def _wait_next_records(self, timeout: float) -> Any:  # noqa: ASYNC109 - Faust's own signature

@@ -1,13 +1,14 @@
-"""Which records may have killed the process: those are begun one at a time, and given up after three tries.
+"""Which records may have killed the process: those are tried in ever smaller groups, alone in the end, and given up.
 
 What is known of a partition stands beside its committed offset, in the metadata of the commit
-(docs/decisions/0007-crash-suspects-in-commit-metadata.md).
+(docs/decisions/0007-crash-suspects-in-commit-metadata.md, 0019-suspects-are-tried-in-groups.md).
 """
 
 import asyncio
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from typing import NamedTuple, Self
 
 from callstream.contract.dead_letters import Reason
@@ -17,15 +18,16 @@ from stream_app.output import ProduceError
 
 log = get_logger()
 
-_DEATHS = 2  # of one partition's owners, before its suspects are begun one at a time
+_DEATHS = 2  # of one partition's owners, before its suspects are tried
 _TRIES = 3  # of one record alone, before it is given up
+_NARROWER = 4  # times smaller are the groups into which one is split that did not end well
 # So many records of a partition may be begun between two commits, which is what a process does in that time. Where it
 # were more, the first suspects would be cleared and further deaths lead on to the others.
 _BETWEEN_COMMITS = 2_000
 _SAVE_AGAIN = 0.1  # seconds
 _FORM = re.compile(
     r"callstream/1 owner=([0-9a-f]{8}|-) begun=([0-9]{1,19}) deaths=([0-9]{1,9}) until=([0-9]{1,19}) "
-    r"tried=([0-9]{1,19}) tries=([0-9]{1,9})"
+    r"tried=([0-9]{1,19}) tries=([0-9]{1,9})(?: width=([0-9]{1,9}))?"
 )
 
 
@@ -34,7 +36,7 @@ class Note(NamedTuple):
 
     `owner` is the process that runs it, and empty when it was given back in good order; it had begun the records before
     `begun` at the time. After `deaths` of owners, without the partition having passed the offset `until`, the records
-    before that are suspects; the one at `tried` was begun alone `tries` times.
+    before that are suspects; the `width` of them from `tried` on were begun together, and nothing else, `tries` times.
     """
 
     owner: str = ""
@@ -43,12 +45,18 @@ class Note(NamedTuple):
     until: int = 0
     tried: int = 0
     tries: int = 0
+    width: int = 0
 
     @classmethod
     def read(cls, text: str | None) -> Self:
         """Return what is written there; an empty note if it is damaged or not ours."""
         found = _FORM.fullmatch(text or "")
-        return cls(found[1].strip("-"), *map(int, found.groups()[1:])) if found else cls()
+        if found is None:
+            return cls()
+        owner, *numbers, width = found.groups()
+        begun, deaths, until, tried, tries = map(int, numbers)
+        # Without a width it is of a version that tried them one at a time.
+        return cls(owner.strip("-"), begun, deaths, until, tried, tries, bool(tries) if width is None else int(width))
 
     def __str__(self) -> str:
         if self == Note():
@@ -60,8 +68,24 @@ class Note(NamedTuple):
         """Return what is left of the note at `position`: nothing is suspected once it is passed."""
         return self if position < self.until else Note(self.owner)
 
-    def tries_of(self, offset: int) -> int:
-        return self.tries if self.tried == offset else 0
+    def group_of(self, partition: TopicPartition, offset: int, largest: int) -> "Group":
+        """Return whom the suspect at `offset` is tried with; where none has ended badly, those are `largest`."""
+        width = self.width or largest
+        split = width * _NARROWER  # what was split into groups of this width
+        if offset // split != self.tried // split:
+            width = largest
+        return Group(partition, offset - offset % width, width)
+
+    def tries_of(self, group: "Group") -> int:
+        return self.tries if (self.tried, self.width) == (group.first, group.width) else 0
+
+
+class Group(NamedTuple):
+    """Suspects that are tried together: those from `first` on, as far as `width` offsets go."""
+
+    partition: TopicPartition
+    first: int
+    width: int
 
 
 class Place(NamedTuple):
@@ -85,13 +109,18 @@ def inherited(place: Place, owner: str) -> Note:
     until = min(note.until or begun + _BETWEEN_COMMITS, place.end)
     if until <= place.position:
         return Note(owner)
-    return note._replace(owner=owner, deaths=note.deaths + 1, until=until)
+    note = note._replace(owner=owner, deaths=note.deaths + 1, until=until)
+    if note.tries and note.width > 1:  # one of several it was
+        return note._replace(width=max(1, note.width // _NARROWER), tries=0)
+    return note
 
 
 class Suspects:
     """Stands between the workload and what processes records, for one process.
 
     `refuse` puts a record aside. `save` commits every partition's position with its note, and returns whether it did.
+    At most `together` suspects are tried at once, which is a power of 4. `standing_by` is a context in which a record
+    waits for something else than its own work.
     """
 
     def __init__(
@@ -99,6 +128,9 @@ class Suspects:
         process: Callable[[Record], Awaitable[None]],
         refuse: Callable[[Record, Reason, str], Awaitable[None]],
         save: Callable[[], Awaitable[bool]],
+        *,
+        together: int = 1,
+        standing_by: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self._process = process
         self._refuse = refuse
@@ -107,8 +139,12 @@ class Suspects:
         self._notes: dict[TopicPartition, Note] = {}
         self._begun: dict[TopicPartition, int] = {}
         self._failed: set[TopicPartition] = set()
-        self._turn = asyncio.Lock()
-        self._on_trial: TopicPartition | None = None
+        self._together = together
+        self._standing_by = standing_by
+        self._trial: _Trial | None = None
+        self._next = asyncio.Condition()
+        self._excused = False
+        self._excusing = asyncio.Lock()
 
     def left_by_the_dead(self, note: Note) -> bool:
         return note.owner not in {"", self._owner}
@@ -116,15 +152,15 @@ class Suspects:
     def take_over(self, places: Mapping[TopicPartition, Place]) -> None:
         """Begin to own these partitions and no others."""
         self._notes = {partition: self._inherit(partition, place) for partition, place in places.items()}
-        self._begun.clear()
-        self._failed.clear()
+        self._begun = {partition: offset for partition, offset in self._begun.items() if partition in places}
+        self._failed &= places.keys()
+        self._excused = False
 
     def give_back(self) -> None:
         """Note that this process is done with its partitions in good order; not with those where a record failed."""
         for partition, note in self._notes.items():
             if partition not in self._failed:
-                tries = note.tries - (partition == self._on_trial)  # that one ends by our hand
-                self._notes[partition] = note._replace(owner="", tries=tries)
+                self._notes[partition] = self._acquitted(partition, note)
 
     def forget(self, partition: TopicPartition) -> None:
         """Suspect nothing of a partition: its log is not the one that the note is of."""
@@ -140,51 +176,112 @@ class Suspects:
         self._notes[partition] = left = known.at(position)
         if left.deaths < known.deaths:
             log.info("partition.cleared", partition=_name(partition), position=position)
+        if self._excused:
+            left = self._acquitted(partition, left)
         return str(left._replace(begun=self._begun.get(partition, position)) if left.owner else left)
 
     def alone(self, record: Record) -> bool:
-        """Return whether nothing else of its partition may be under way with this record."""
-        note = self._notes.get(record.partition)
-        return note is not None and note.deaths >= _DEATHS and record.offset < note.until
+        """Return whether nothing more of its partition may be begun beside this record and those before it."""
+        if not self._suspected(record):
+            return False
+        note = self._notes[record.partition]
+        group = self._group(record)
+        return record.offset + 1 >= min(group.first + group.width, note.until)
 
     async def process(self, record: Record) -> None:
-        self._begun[record.partition] = record.offset + 1
+        self._begun[record.partition] = max(record.offset + 1, self._begun.get(record.partition, 0))
         try:
-            if self.alone(record):
-                async with self._turn:
-                    await self._try(record)
+            if self._suspected(record):
+                await self._try(record)
             else:
                 await self._process(record)
         except ProduceError:  # the broker's fault and no record's
+            await self._excuse()
             raise
         except Exception:
             self._failed.add(record.partition)
             raise
 
     async def _try(self, record: Record) -> None:
-        tries = self._notes[record.partition].tries_of(record.offset)
-        if tries >= _TRIES:
-            await self._refuse(record, Reason.CRASHED, f"processed {tries} times, the process died each time")
-            return
-        if tries:
-            log.warning("record.tried-again", origin=f"{_name(record.partition)}@{record.offset}", tries=tries + 1)
-        self._on_trial = record.partition
+        group = self._group(record)
+        async with self._turn(group):
+            tries = self._notes[record.partition].tries_of(group)
+            if group.width == 1 and tries > _TRIES:
+                await self._refuse(record, Reason.CRASHED, f"processed {_TRIES} times, the process died each time")
+            else:
+                await self._process(record)
+
+    @asynccontextmanager
+    async def _turn(self, group: Group) -> AsyncIterator[None]:
+        """Let the suspects of one group be under way at a time, after it is durable that they are tried."""
+        with self._standing_by():
+            async with self._next:
+                await self._next.wait_for(lambda: self._trial is None or self._trial.group == group)
+                trial = self._trial = self._trial or _Trial(group)
+                trial.members += 1
         try:
-            self._count(record, tries + 1)
-            # With all the others, so that none of those that ended well is blamed for what this one may do.
-            while not await self._save():  # noqa: ASYNC110 - the group rebalances and will cancel this
-                await asyncio.sleep(_SAVE_AGAIN)
-            await self._process(record)
-            self._count(record, 0)
+            with self._standing_by():
+                await self._begin(trial)
+            yield
         except ProduceError:
-            self._count(record, tries)
+            trial.left = trial.before
+            raise
+        except BaseException:
+            trial.left = None
             raise
         finally:
-            self._on_trial = None
+            trial.members -= 1
+            if not trial.members:
+                self._end(trial)
+                async with self._next:
+                    self._next.notify_all()
 
-    def _count(self, record: Record, tries: int) -> None:
-        note = self._notes[record.partition]
-        self._notes[record.partition] = note._replace(tried=record.offset, tries=tries)
+    async def _begin(self, trial: "_Trial") -> None:
+        async with trial.beginning:
+            if trial.begun:
+                return
+            group = trial.group
+            tries = trial.before = self._notes[group.partition].tries_of(group)
+            if tries:
+                place = f"{_name(group.partition)}@{group.first}"
+                log.warning("record.tried-again", origin=place, records=group.width, tries=tries + 1)
+            self._count(group, tries + 1)
+            # With all the others, so that none of those that ended well is blamed for what these may do.
+            while not await self._save():  # noqa: ASYNC110 - the group rebalances and will cancel this
+                await asyncio.sleep(_SAVE_AGAIN)
+            trial.begun = True
+
+    def _end(self, trial: "_Trial") -> None:
+        self._trial = None
+        if trial.left is not None and trial.group.partition in self._notes:
+            self._count(trial.group, trial.left)
+
+    async def _excuse(self) -> None:
+        """Return when the broker has taken notes that blame no record: this process ends because the broker was away.
+
+        Nothing is gained by an end before: who comes after it would wait for the broker as well.
+        """
+        self._excused = True
+        with self._standing_by():
+            async with self._excusing:
+                while not await self._save():  # noqa: ASYNC110 - likewise
+                    await asyncio.sleep(_SAVE_AGAIN)
+
+    def _acquitted(self, partition: TopicPartition, note: Note) -> Note:
+        """Return the note as it is to be left by who has not died: what it is trying ends by its own hand."""
+        on_trial = self._trial is not None and self._trial.group.partition == partition and note.tries > 0
+        return note._replace(owner="", tries=note.tries - on_trial)
+
+    def _suspected(self, record: Record) -> bool:
+        note = self._notes.get(record.partition)
+        return note is not None and note.deaths >= _DEATHS and record.offset < note.until
+
+    def _group(self, record: Record) -> Group:
+        return self._notes[record.partition].group_of(record.partition, record.offset, self._together)
+
+    def _count(self, group: Group, tries: int) -> None:
+        note = self._notes[group.partition]
+        self._notes[group.partition] = note._replace(tried=group.first, width=group.width, tries=tries)
 
     def _inherit(self, partition: TopicPartition, place: Place) -> Note:
         note = inherited(place, self._owner)
@@ -192,6 +289,21 @@ class Suspects:
             suspects = note.until - place.position
             log.warning("partition.suspected", partition=_name(partition), deaths=note.deaths, suspects=suspects)
         return note
+
+
+class _Trial:
+    """A group that is being tried, with how many of it are under way.
+
+    `before` is how often it was tried before, `left` what that is to be afterwards; None where it ended the process.
+    """
+
+    def __init__(self, group: Group) -> None:
+        self.group = group
+        self.members = 0
+        self.beginning = asyncio.Lock()
+        self.begun = False
+        self.before = 0
+        self.left: int | None = 0
 
 
 def _name(partition: TopicPartition) -> str:

@@ -38,7 +38,12 @@ def run(settings: Settings, health: socket.socket | None) -> None:
             context = TaskContext(http, limits.fetch_limit)
             output = Output(app, settings.sizes.dead_letter)
             agent = TaskAgent(settings, tasks, context, executors, output)
-            suspects = Suspects(agent.process, agent.refuse, app.save)
+            suspects = Suspects(
+                agent.process,
+                agent.refuse,
+                app.save,
+                standing_by=lambda: workload.standing_by(),  # noqa: PLW0108 - it is made below
+            )
             workload = Workload(
                 Gaps(suspects.process, output, settings.topic_names.task_dead_letters).process,
                 span=limits.window,

@@ -31,6 +31,11 @@ class Window:
         return self._slots[0].offset if self._slots else self._next
 
     @property
+    def following(self) -> int:
+        """The offset behind the last that was begun."""
+        return self._next or 0
+
+    @property
     def full(self) -> bool:
         return len(self._slots) >= self._span
 

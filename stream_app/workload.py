@@ -130,10 +130,13 @@ class Workload:
     def forget_waiting(self) -> None:
         """Forget what is not begun; whoever reads admits it again."""
         for partition in self._partitions.values():
-            if partition.waiting:
-                partition.next = partition.waiting[0].offset
-                partition.waiting.clear()
-                self._dequeue(partition)
+            partition.next = partition.window.following
+            partition.waiting.clear()
+            self._dequeue(partition)
+
+    @property
+    def partitions(self) -> Iterable[TopicPartition]:
+        return self._partitions.keys()
 
     def positions(self) -> dict[TopicPartition, int]:
         """Return the offset to commit of every partition that has one."""
