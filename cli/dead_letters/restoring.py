@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable
 from datetime import datetime
 from enum import StrEnum
 
-from callstream.contract.dead_letters import DeadLetter
+from callstream.contract.dead_letters import DeadLetter, Reason
 from callstream.contract.headers import HeaderError, event_headers
 from callstream.contract.ids import derived_task_id
 from callstream.contract.messages import CallbackAttempt
@@ -25,6 +25,7 @@ class Skip(StrEnum):
     EXPIRED = "past its callback_deadline"
     CUT = "incomplete, as all of it would not have fitted"
     EMPTY = "without a value"
+    DAMAGED = "no record, but bytes that could not be decoded"
     FOREIGN = "not written by Callstream"
     UNREAD = "of a topic that no task type installed here reads"
     HOMELESS = "of a topic that is missing"
@@ -48,6 +49,8 @@ def obstacle(
         return Skip.FOREIGN
     if dead.cut or dead.original.value is None:
         return Skip.CUT if dead.cut else Skip.EMPTY
+    if dead.reason == Reason.DAMAGED:
+        return Skip.DAMAGED
     if (home := _destination(dead, topics)) not in homes:
         return Skip.UNREAD
     if home not in there:

@@ -70,6 +70,15 @@ def test_a_result_that_could_not_be_read_goes_where_results_go(origin: str) -> N
     assert replayed(letter) == OutgoingRecord(TOPICS.results, None, b"?", ())
 
 
+def test_bytes_that_could_not_be_decoded_are_no_record_to_replay() -> None:
+    original = Record(ORIGIN, 42, None, b"a batch", (), 0.0)
+    dead = dead_letter(original, TOPICS.task_dead_letters, Reason.DAMAGED, "its checksum is not that of its bytes")
+    letter = opened(Record(TopicPartition(dead.topic, 0), 1, dead.key, dead.value, dead.headers, 0.0))
+    assert obstacle(letter, TOPICS, homes(TOPICS, ["calculation"]), set(TOPICS.all(["calculation"], [])), NOW) == (
+        Skip.DAMAGED
+    )
+
+
 def cut(letter: Record, parts: str) -> Record:
     """Return a letter that says what was left out."""
     return letter._replace(value=None, headers=(*letter.headers[:-1], ("dead_letter_cut", parts.encode())))
