@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import cramjam
 
+Plain = bytes | bytearray | memoryview
+
 _XERIAL = b"\x82SNAPPY\x00"  # how Java's snappy begins; behind it stand two versions, then blocks with their lengths
 _XERIAL_HEAD = 16
 _GROWTH = 8
@@ -18,7 +20,7 @@ class InflateError(Exception):
     """The bytes are not what the codec writes, there is no such codec, or they inflate to more than is allowed."""
 
 
-def inflate(codec: int, data: memoryview, limit: int) -> bytes:
+def inflate(codec: int, data: memoryview, limit: int) -> memoryview:
     """Return `data` uncompressed; `codec` is what a batch's attributes call it.
 
     Raises:
@@ -27,7 +29,7 @@ def inflate(codec: int, data: memoryview, limit: int) -> bytes:
     if (decode := _CODECS.get(codec)) is None:
         raise InflateError(f"there is no codec {codec}")
     try:
-        return decode(bytes(data), limit)
+        return memoryview(decode(bytes(data), limit))
     except (cramjam.DecompressionError, zlib.error, struct.error, ValueError) as error:
         raise InflateError(f"damaged: {error}") from error
 
@@ -36,7 +38,7 @@ def _too_large(limit: int) -> InflateError:
     return InflateError(f"it inflates to more than {limit} bytes")
 
 
-def _gzip(data: bytes, limit: int) -> bytes:
+def _gzip(data: bytes, limit: int) -> bytearray:
     out = bytearray()
     while data:  # several may stand one behind the other
         decoder = zlib.decompressobj(_GZIP)
@@ -46,10 +48,10 @@ def _gzip(data: bytes, limit: int) -> bytes:
         if not decoder.eof:
             raise InflateError("damaged: it is cut off")
         data = decoder.unused_data
-    return bytes(out)
+    return out
 
 
-def _snappy(data: bytes, limit: int) -> bytes:
+def _snappy(data: bytes, limit: int) -> Plain:
     if not data.startswith(_XERIAL):
         return _snappy_block(data, limit)
     out, at = bytearray(), _XERIAL_HEAD
@@ -60,7 +62,7 @@ def _snappy(data: bytes, limit: int) -> bytes:
             raise InflateError("damaged: a block has no end")
         out += _snappy_block(data[at : at + length], limit - len(out))
         at += length
-    return bytes(out)
+    return out
 
 
 def _snappy_block(data: bytes, limit: int) -> bytes:
@@ -69,15 +71,15 @@ def _snappy_block(data: bytes, limit: int) -> bytes:
     return bytes(cramjam.snappy.decompress_raw(data))
 
 
-def _into(decode: Callable[[bytes, bytearray], int]) -> Callable[[bytes, int], bytes]:
+def _into(decode: Callable[[bytes, bytearray], int]) -> Callable[[bytes, int], Plain]:
     """Return a decoder that takes more room only as it is needed."""
 
-    def bounded(data: bytes, limit: int) -> bytes:
+    def bounded(data: bytes, limit: int) -> Plain:
         room = min(limit, max(_FIRST_GUESS, _GROWTH * len(data)))
         while True:
             out = bytearray(room)
             try:
-                return bytes(memoryview(out)[: decode(data, out)])
+                return memoryview(out)[: decode(data, out)]
             except cramjam.DecompressionError as error:
                 if _OUTPUT_FULL not in str(error):
                     raise
@@ -88,7 +90,7 @@ def _into(decode: Callable[[bytes, bytearray], int]) -> Callable[[bytes, int], b
     return bounded
 
 
-_CODECS: dict[int, Callable[[bytes, int], bytes]] = {
+_CODECS: dict[int, Callable[[bytes, int], Plain]] = {
     1: _gzip,
     2: _snappy,
     3: _into(cramjam.lz4.decompress_into),

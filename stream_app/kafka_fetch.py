@@ -51,10 +51,10 @@ class Fetches:
     """Fetches for one of aiokafka's fetchers.
 
     `moved` has the gap of each partition that is read again, because its log was cut off or made anew, until whoever
-    commits has taken note.
+    commits has taken note; that may be another thread.
     """
 
-    def __init__(self, fetcher: Any, limits: Limits) -> None:
+    def __init__(self, fetcher: Any, limits: Limits, moved: dict[Partition, Gap]) -> None:
         self._fetcher = fetcher
         self._client = fetcher._client  # noqa: SLF001 - it has no door
         self._ready: dict[Partition, Any] = fetcher._records  # noqa: SLF001 - likewise
@@ -63,7 +63,7 @@ class Fetches:
         self._assignment: Any = None
         self._gaps: dict[Partition, Gap] = {}  # to be told before what is read next
         self._said: dict[Partition, type[KafkaError]] = {}
-        self.moved: dict[Partition, Gap] = {}
+        self._moved = moved
 
     def take_the_place(self) -> None:
         """Fetch from now on for the fetcher, which must not have begun."""
@@ -98,7 +98,7 @@ class Fetches:
             KafkaError: the broker does not say where it begins.
         """
         self._begin_with(assignment)
-        if (known := self.moved.get(partition)) is not None:
+        if (known := self._moved.get(partition)) is not None:
             return known.following
         state = assignment.state_value(partition)
         broker = self._client.cluster.leader_for_partition(partition)
@@ -115,18 +115,20 @@ class Fetches:
 
     async def stay_moved(self) -> dict[Partition, int]:
         """Go back to where `moved` partitions are read again, after a seek to what is committed; return the offsets."""
-        for partition, gap in self.moved.items():
+        moved = list(self._moved.items())
+        for partition, gap in moved:
             self._move_to(self._assignment, partition, gap)
-        return {partition: gap.following for partition, gap in self.moved.items()}
+        return {partition: gap.following for partition, gap in moved}
 
     def _begin_with(self, assignment: Any) -> None:
         if assignment is not self._assignment:
             self._assignment = assignment
             self._said.clear()
             # A gap at the beginning is found again by whoever reads the partition now; one like this may not be.
-            self.moved = {each: gap for each, gap in self.moved.items() if assignment.state_value(each) is not None}
+            for each in set(self._moved) - assignment.tps:
+                self._moved.pop(each, None)
             self._gaps.clear()
-            self._gaps.update(self.moved)
+            self._gaps.update(self._moved)
 
     async def _take(self, assignment: Any, broker: int, request: Any, response: Any) -> bool:
         positions = {Partition(topic, number): offset for topic, asked in request.topics for number, offset, _ in asked}
@@ -198,7 +200,7 @@ class Fetches:
             why=gap.why,
         )
         if gap.anew:
-            self.moved[partition] = gap
+            self._moved[partition] = gap
         self._move_to(assignment, partition, gap)
 
     def _move_to(self, assignment: Any, partition: Partition, gap: Gap) -> None:

@@ -152,9 +152,8 @@ def _carefully(batch: Batch) -> Iterator[Item | bytes]:
         if length < 0 or begin + length > batch.end:
             yield batch.data[at : batch.end]  # where the next one begins cannot be told
             return
-        body = batch.data[begin : begin + length]
         try:
-            delta, offset_delta, key, value, headers = _body(body)
+            delta, offset_delta, key, value, headers = _body(batch.data, begin, begin + length)
         except (ValueError, DamagedError):
             yield batch.data[at : begin + length]
         else:
@@ -165,8 +164,8 @@ def _carefully(batch: Batch) -> Iterator[Item | bytes]:
         yield b""  # it has fewer than it says
 
 
-def _body(body: bytes) -> tuple[int, int, bytes | None, bytes | None, Headers]:
-    reader = _Reader(body)
+def _body(data: bytes, begin: int, end: int) -> tuple[int, int, bytes | None, bytes | None, Headers]:
+    reader = _Reader(data, begin, end)
     reader.number()  # attributes, which have no meaning yet
     timestamp_delta, offset_delta = reader.number(), reader.number()
     key, value = reader.nullable(), reader.nullable()
@@ -175,22 +174,25 @@ def _body(body: bytes) -> tuple[int, int, bytes | None, bytes | None, Headers]:
         raise DamagedError(f"it has {count} headers")
     # A name that is not UTF-8 is no reason to do without its record.
     headers = tuple((reader.present().decode("utf-8", "backslashreplace"), reader.nullable()) for _ in range(count))
-    if reader.at != len(body):
+    if reader.at != end:
         raise DamagedError("its length is not that of its parts")
     return timestamp_delta, offset_delta, key, value, headers
 
 
 class _Reader:
-    """Reads one part of a record after another; raises ValueError or DamagedError where it cannot be."""
+    """Reads one part of a record after another; raises ValueError or DamagedError where it cannot be.
 
-    def __init__(self, body: bytes) -> None:
-        self._body = body
-        self._padded = body + PADDING
-        self.at = 0
+    Behind what it reads of `data` stands PADDING, or something else.
+    """
+
+    def __init__(self, data: bytes, begin: int, end: int) -> None:
+        self._data = data
+        self._end = end
+        self.at = begin
 
     def number(self) -> int:
-        value, self.at = decode_varint(self._padded, self.at)
-        if self.at > len(self._body):
+        value, self.at = decode_varint(self._data, self.at)
+        if self.at > self._end:
             raise DamagedError("it is cut off")
         return int(value)
 
@@ -198,10 +200,10 @@ class _Reader:
         length = self.number()
         if length < 0:
             return None
-        if length > len(self._body) - self.at:
+        if length > self._end - self.at:
             raise DamagedError("it is cut off")
         self.at += length
-        return self._body[self.at - length : self.at]
+        return self._data[self.at - length : self.at]
 
     def present(self) -> bytes:
         part = self.nullable()
@@ -218,7 +220,7 @@ def _legacy(batch: Batch, limit: int) -> Iterator[Item | bytes]:
     plain = bytearray(batch.raw)
     plain[LEAST] &= ~_CODEC
     wrapped = _message(memoryview(plain), batch.magic).value
-    inner = inflate(batch.attributes & _CODEC, memoryview(wrapped or b""), limit) + PADDING
+    inner = inflate(batch.attributes & _CODEC, memoryview(wrapped or b""), limit).tobytes() + PADDING
     messages: list[Item | bytes] = []
     for start, end in frames_of(inner, len(inner) - len(PADDING)):
         try:

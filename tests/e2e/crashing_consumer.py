@@ -8,14 +8,14 @@ from contextlib import suppress
 from typing import Any
 
 from cli.main import main
-from stream_app.kafka_consumer import _Thread
+from stream_app.kafka_thread import ConsumerThread
 
-_fetch, _commit = _Thread._fetch_records, _Thread._commit
+_fetch, _commit = ConsumerThread._fetch_records, ConsumerThread._commit
 _failed = asyncio.Event()
 _deaf: list[asyncio.Future[None]] = []
 
 
-async def _fetch_and_fail(self: _Thread, *args: Any, **options: Any) -> Any:
+async def _fetch_and_fail(self: ConsumerThread, *args: Any, **options: Any) -> Any:
     records = await _fetch(self, *args, **options)
     if records:
         _failed.set()
@@ -24,7 +24,7 @@ async def _fetch_and_fail(self: _Thread, *args: Any, **options: Any) -> Any:
     return records
 
 
-async def _commit_until_it_fails(self: _Thread, *args: Any, **options: Any) -> Any:
+async def _commit_until_it_fails(self: ConsumerThread, *args: Any, **options: Any) -> Any:
     return await (_wait if _failed.is_set() else _commit)(self, *args, **options)
 
 
@@ -39,6 +39,6 @@ async def _wait(*_: Any, **__: Any) -> Any:
 
 
 if __name__ == "__main__":
-    _Thread._fetch_records = _fetch_and_fail  # type: ignore[method-assign]
-    _Thread._commit = _commit_until_it_fails  # type: ignore[method-assign]
+    ConsumerThread._fetch_records = _fetch_and_fail  # type: ignore[method-assign]
+    ConsumerThread._commit = _commit_until_it_fails  # type: ignore[method-assign]
     main()

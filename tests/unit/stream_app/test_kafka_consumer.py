@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from faust.transport.drivers import aiokafka as driver
 
-from stream_app.kafka_consumer import _Thread
+from stream_app.kafka_thread import ConsumerThread
 
 
 async def test_what_is_paused_is_polled_too(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -19,6 +19,6 @@ async def test_what_is_paused_is_polled_too(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(driver.AIOKafkaConsumerThread, "_fetch_records", fetch)
     consumer = SimpleNamespace(paused=lambda: {"held"})
     active: Any = {"active"}
-    await object.__new__(_Thread)._fetch_records(consumer, active, timeout=1.0)
+    await object.__new__(ConsumerThread)._fetch_records(consumer, active, timeout=1.0)
     assert polled == [{"active", "held"}]
     assert active == {"active"}, "Faust's own set"

@@ -32,11 +32,13 @@ class Log:
         self.state.seek(position)
         self.records: dict[Partition, FetchResult] = {}
         self.updates = 0
+        self.moved: dict[Partition, Gap] = {}
         cluster = SimpleNamespace(leader_for_partition=lambda _: BROKER)
         client = SimpleNamespace(send=self.send, cluster=cluster, force_metadata_update=self.update)
         self.fetches = Fetches(
             SimpleNamespace(_client=client, _records=self.records, _retry_backoff=0, _proc_offset_request=self.edge),
             Limits(kept=100, inflated=100),
+            self.moved,
         )
 
     def update(self) -> None:
@@ -94,7 +96,7 @@ async def test_a_log_that_is_shorter_than_it_was_is_read_again() -> None:
     assert (gap.first, gap.until, gap.following, gap.lost, gap.anew) == (3, 25, 0, True, True)
     assert offsets == [0, 1, 2]
     assert [(line["event"], line["log_level"], line["count"]) for line in said] == [("log.cut-off", "error", 22)]
-    assert log.fetches.moved == {HERE: gap}
+    assert log.moved == {HERE: gap}
 
 
 async def test_a_log_that_is_empty_is_told_too() -> None:
@@ -124,7 +126,7 @@ async def test_a_topic_that_was_made_anew_is_read_from_its_beginning_though_it_i
     gap = (await log.poll())[0]
     assert isinstance(gap, Gap)
     assert (gap.first, gap.until, gap.following, gap.anew) == (5, 7, 0, True)
-    assert log.fetches.moved == {HERE: gap}
+    assert log.moved == {HERE: gap}
 
 
 async def test_a_partition_is_read_again_until_whoever_commits_has_taken_note() -> None:
@@ -139,7 +141,7 @@ async def test_a_partition_is_read_again_until_whoever_commits_has_taken_note() 
     log.state = log.assignment.state_value(HERE)
     log.state.seek(25)  # it could not be committed before the group has rebalanced
     assert await log.poll() == [gap, *range(30)]
-    log.fetches.moved.clear()
+    log.moved.clear()
     assert await log.fetches.stay_moved() == {}
 
 
@@ -199,7 +201,7 @@ async def test_the_client_fetches_through_it_and_waits_until_all_is_polled(monke
     assert fetcher._prefetch_backoff < module.ALL_POLLED
     assert callable(fetcher._proc_fetch_request)
     assert callable(fetcher._proc_offset_request)
-    fetches = Fetches(fetcher, Limits(1, 1))
+    fetches = Fetches(fetcher, Limits(1, 1), {})
     fetches.take_the_place()
     assert fetcher._prefetch_backoff == module.ALL_POLLED
     assert fetcher._proc_fetch_request == fetches.fetch

@@ -1,0 +1,159 @@
+"""The thread in which Faust's consumer lives, and what is asked of the client there."""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from aiokafka.errors import CommitFailedError, KafkaError
+from aiokafka.structs import OffsetAndMetadata
+from aiokafka.structs import TopicPartition as KafkaPartition
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+
+from callstream.contract.records import Gap
+from callstream.runtime.logs import get_logger
+from stream_app.kafka_fetch import Fetches
+from stream_app.kafka_topic_ids import topic_ids
+
+if TYPE_CHECKING:
+    from stream_app.kafka_app import KafkaApp
+
+# An assignment must not wait for one partition without a leader: the group would take the process for dead.
+_PATIENCE = 1_000  # milliseconds
+_LOOK_AT_TOPICS = 5.0  # seconds between two looks at whether they are still the same
+
+log = get_logger()
+
+
+class ConsumerThread(driver.AIOKafkaConsumerThread):
+    """Where Faust's consumer lives; Faust neither reads nor commits what may stand beside an offset."""
+
+    fetches: Fetches
+    _watch: asyncio.Task[None] | None = None
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.ids: dict[str, str] = {}  # of the topics that are read
+        self.moved: dict[KafkaPartition, Gap] = {}  # partitions that are read again, until the workload knows
+
+    async def committed(self, partitions: Iterable[TP]) -> Mapping[TP, OffsetAndMetadata]:
+        coordinator = self._ensure_consumer()._coordinator  # noqa: SLF001 - the consumer's own method gives offsets alone
+        wanted = list(map(kafka_partition, partitions))
+        return cast(
+            "Mapping[TP, OffsetAndMetadata]", await self.call_thread(coordinator.fetch_committed_offsets, wanted)
+        )
+
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        found = await super().seek_to_committed()
+        return {**found, **await self.call_thread(self.fetches.stay_moved)}
+
+    async def edges(self, edge: Literal["beginning", "end"], partitions: Iterable[TP]) -> Mapping[TP, int]:
+        """Return the offset at this edge of each partition; none if a leader does not answer soon."""
+        fetcher = self._ensure_consumer()._fetcher  # noqa: SLF001 - the consumer's own method waits too long
+        ask = {"beginning": fetcher.beginning_offsets, "end": fetcher.end_offsets}[edge]
+        try:
+            return cast(
+                "Mapping[TP, int]", await self.call_thread(ask, list(map(kafka_partition, partitions)), _PATIENCE)
+            )
+        except KafkaError:
+            return {}
+
+    def fetch_no_more(self, tp: TP, *, paused: bool) -> None:
+        """Let the client fetch nothing of a partition, or something again; what it has polled is not touched."""
+
+        def apply() -> None:
+            consumer = self._ensure_consumer()
+            if (partition := kafka_partition(tp)) in consumer.assignment():
+                (consumer.pause if paused else consumer.resume)(partition)
+
+        self.thread_loop.call_soon_threadsafe(apply)
+
+    async def ping(self) -> None:
+        if not self.thread_loop.is_running():
+            return  # it begins, or ends
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(asyncio.sleep(0), self.thread_loop))
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._isolation_level = "read_committed"  # noqa: SLF001 - Faust offers it with transactions only
+        return consumer
+
+    async def on_start(self) -> None:
+        await super().on_start()
+        limits = cast("KafkaApp", self.app).fetch_limits
+        self.fetches = Fetches(self._ensure_consumer()._fetcher, limits, self.moved)  # noqa: SLF001 - it has no door
+        self.fetches.take_the_place()
+        self._watch = asyncio.create_task(self._watch_topics())
+
+    async def on_thread_stop(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+        await super().on_thread_stop()
+
+    async def _watch_topics(self) -> None:
+        while True:
+            await asyncio.sleep(_LOOK_AT_TOPICS)
+            try:
+                await self._look_at_topics()
+            except Exception as error:  # noqa: BLE001 - the next look may be luckier
+                log.warning("topics.unknown", error=repr(error))
+
+    async def topics(self, partitions: Iterable[TP]) -> Mapping[str, str]:
+        """Return the ids of the partitions' topics, which are read from now on; none if no broker tells them soon."""
+        client = self._ensure_consumer()._client  # noqa: SLF001 - it has no door
+        try:
+            async with asyncio.timeout(_PATIENCE / 1000):
+                found = await self.call_thread(topic_ids, client, {tp.topic for tp in partitions})
+        except (KafkaError, TimeoutError):
+            return {}
+        self.ids.update(found)
+        return cast("Mapping[str, str]", found)
+
+    async def log_made_anew(self, tp: TP, position: int, topic: str) -> int | None:
+        """Read a partition from its beginning, whose log was read to `position` when its topic had the id `topic`.
+
+        Return where it begins, or None: it is tried again until that can be told.
+        """
+        assignment = self._ensure_consumer()._subscription.subscription.assignment  # noqa: SLF001 - likewise
+        try:
+            begin = await self.call_thread(self.fetches.begin_again, assignment, kafka_partition(tp), position)
+        except KafkaError:
+            begin = None
+        if begin is None:
+            self.ids[tp.topic] = topic
+        return cast("int | None", begin)
+
+    async def _look_at_topics(self) -> None:
+        """Begin again with what has been made anew; a log that is shorter now the fetches find by themselves."""
+        consumer = self._ensure_consumer()
+        subscription = consumer._subscription.subscription  # noqa: SLF001 - likewise
+        if subscription is None or (assignment := subscription.assignment) is None:
+            return
+        topics = {partition.topic for partition in assignment.tps}
+        for topic, found in (await topic_ids(consumer._client, topics)).items():  # noqa: SLF001 - likewise
+            if self.ids.setdefault(topic, found) != found:
+                partitions = [partition for partition in assignment.tps if partition.topic == topic]
+                begun = [await self.fetches.begin_again(assignment, partition) for partition in partitions]
+                if None not in begun:  # or else it has no leader yet, and the next look is soon
+                    self.ids[topic] = found
+
+    async def _fetch_records(self, consumer: Any, active_partitions: set[TP], *args: Any, **options: Any) -> Any:
+        # What is paused is polled too: the client lets go of what it had of it, and fetches it again later.
+        return await super()._fetch_records(consumer, active_partitions | consumer.paused(), *args, **options)
+
+    async def _commit(self, offsets: Mapping[TP, OffsetAndMetadata]) -> bool:
+        assigned = self.assignment()
+        ours = {kafka_partition(tp): offset for tp, offset in offsets.items() if tp in assigned}
+        try:
+            if ours:
+                await self._ensure_consumer().commit(ours)
+        except CommitFailedError:  # the group has rebalanced
+            return False
+        except Exception as error:  # noqa: BLE001 - whatever it is ends the process, as in Faust
+            await self.crash(error)
+            return False
+        return len(ours) == len(offsets)
+
+
+def kafka_partition(tp: TP) -> KafkaPartition:
+    return KafkaPartition(*tp)
