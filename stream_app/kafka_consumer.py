@@ -64,28 +64,26 @@ class Consumer(driver.Consumer):
 
     async def _take_over(self, assigned: set[TP]) -> None:
         """Find out how the partitions were left, and commit that they are ours, before any record is read."""
-        committed = {TP(*tp): _Left.read(found) for tp, found in (await self._thread.committed(assigned)).items()}
+        left = {TP(*tp): _Left.read(found) for tp, found in (await self._thread.committed(assigned)).items()}
         topics = await self._thread.topics(assigned)
-        starts = await self._thread.edges("beginning", [tp for tp in assigned if tp not in committed])
-        self._found = {TP(*tp): offset for tp, offset in starts.items()}
-        self._found |= {tp: left.position for tp, left in committed.items()}
-        for tp, left in committed.items():
-            if left.topic and topics.get(tp.topic, left.topic) != left.topic:
-                begin = await self._thread.log_made_anew(tp, left.position, left.topic)
-                committed[tp] = _Left(left.position if begin is None else begin, Note(), "")
-                self._found[tp] = committed[tp].position
-        await self._inherit({tp: left.note for tp, left in committed.items()})
-        await self._commit(self._found)
-
-    async def _inherit(self, notes: Mapping[TP, Note]) -> None:
-        suspects = self.app.suspects
-        ends = await self._thread.edges("end", [tp for tp, note in notes.items() if suspects.left_by_the_dead(note)])
-        suspects.take_over(
+        for tp, (position, _, topic) in left.items():
+            if topic and topics.get(tp.topic, topic) != topic:
+                begin = await self._thread.log_made_anew(tp, position, topic)
+                left[tp] = _Left(position if begin is None else begin, Note(), "")
+        starts = await self._thread.edges("beginning", [tp for tp in assigned if tp not in left])
+        left |= {TP(*tp): _Left(position, Note(), "") for tp, position in starts.items()}
+        dead = [tp for tp, each in left.items() if self.app.suspects.left_by_the_dead(each.note)]
+        ends = await self._thread.edges("end", dead)
+        if self.app.should_stop:
+            return  # they stay as they were left
+        self._found = {tp: each.position for tp, each in left.items()}
+        self.app.suspects.take_over(
             {
-                TopicPartition(*tp): Place(notes.get(tp, Note()), position, ends.get(tp, sys.maxsize))
-                for tp, position in self._found.items()
+                TopicPartition(*tp): Place(each.note, each.position, ends.get(tp, sys.maxsize))
+                for tp, each in left.items()
             }
         )
+        await self._commit(self._found)
 
     async def ping(self) -> None:
         """Return when the consumer's thread has answered."""
