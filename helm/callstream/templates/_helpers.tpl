@@ -71,6 +71,14 @@ CALLSTREAM_GATEWAY__DEADLINE: {{ .Values.gateway.deadline | int | quote }}
 CALLSTREAM_GATEWAY__IN_FLIGHT_BYTES: {{ include "callstream.gatewayBytes" $ | quote }}
 {{- end }}
 {{- end }}
+{{- /* An eighth each: beside them stand what is read and waits, copies on their way out, and the process itself. */}}
+{{- range list "TASKS__IN_FLIGHT_BYTES" "TASKS__ANSWER_BYTES" "CALLBACKS__IN_FLIGHT_BYTES" }}
+{{- $own := splitList "__" . | first | lower | get $.Values }}
+{{- $limit := dig "limits" "memory" "" $own.resources }}
+{{- if and $limit (not (hasKey $.Values.settings .)) }}
+CALLSTREAM_{{ . }}: {{ div (include "callstream.bytes" $limit | int64) 8 | max 1048576 | quote }}
+{{- end }}
+{{- end }}
 CALLSTREAM_TASKS__DRAIN: {{ .Values.tasks.drain | int | quote }}
 CALLSTREAM_CALLBACKS__DRAIN: {{ .Values.callbacks.drain | int | quote }}
 CALLSTREAM_EGRESS__ALLOW: {{ join "," .Values.egress.allow | quote }}
