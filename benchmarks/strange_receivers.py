@@ -9,6 +9,7 @@ name that hangs in 500 spellings. Compared is the time from a result to its call
 """
 
 import asyncio
+import gc
 import multiprocessing
 import statistics
 import time
@@ -164,6 +165,8 @@ async def once(port: int, rate: float, seconds: float, *, strange: bool) -> dict
             timed = Timed(HttpDelivery(transport, settings.callbacks.deadline))
             dispatcher = Dispatcher(settings, timed)
             load = Load(dispatcher, timed, port, f"{strange}")
+            gc.collect()
+            gc.freeze()  # as the process does when it is ready
             await offered(load, rate, seconds, strange=strange)
             name = "with strange ones" if strange else "alone"
             found = {kind: told(name, kind, load.milliseconds(kind)) for kind in load.sent}

@@ -20,6 +20,7 @@ from stream_app.outcome import Outcome, Unreachable
 from stream_app.patience import Patience
 from stream_app.receiver import Receiver, ReceiverState
 from stream_app.shares import Kind, Share, Shares
+from stream_app.ties import public_suffixes
 
 log = get_logger()
 
@@ -76,6 +77,7 @@ class Receivers:
         self._clock = clock
         self._shares = Shares(limits.total, limits.size)
         self._looks = Looks()
+        public_suffixes()  # here, so that no callback waits for it
         self._known: OrderedDict[str, Receiver] = OrderedDict()
 
     async def ask(

@@ -1,6 +1,7 @@
 """Runs a Faust app in a process: wait for its topics, start, say so, drain when the process is to end."""
 
 import asyncio
+import gc
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -71,6 +72,9 @@ async def _live(app: KafkaApp, say: Logger, settings: Settings, plan: Plan) -> N
     plan.read(await await_topics(settings, plan.topics))
     await app.start()
     await app.assigned.wait()
+    # What is there now is there for good. To look through all of it for garbage stops the loop, again and again.
+    gc.collect()
+    gc.freeze()
     say.info("process.ready", partitions=len(app.consumer.assignment()))
     await app.wait_until_stopped()
 

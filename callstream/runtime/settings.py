@@ -162,15 +162,15 @@ class Callbacks(Group):
     window: PositiveInt = Field(
         10_000, description="Records a partition that may be begun and not committed: the bound on duplicates"
     )
-    in_flight: PositiveInt = Field(2_000, description="Callbacks under way in one process")
+    in_flight: PositiveInt = Field(2_000, description="Callbacks under way in one process, half of them at receivers")
     in_flight_bytes: int = Field(
         64 * _MIB, ge=_MIB, description="Bytes of results under way in one process; beyond them no more are begun"
     )
     receiver_in_flight: PositiveInt = Field(32, description="Callbacks under way at one receiver, in one process")
     receiver_queue: PositiveInt = Field(
         256,
-        description="Callbacks that wait for those at a receiver that does not answer well; what is beyond, or would "
-        "wait for more than 2 s, goes to the first tier, which is no attempt",
+        description="Callbacks that wait for those at a receiver that does not answer well, or for a probe; what is "
+        "beyond, or would wait for more than 2 s, goes to the first tier, which is no attempt",
     )
     breaker_failures: PositiveInt = Field(
         5, description="Failures in a row after which a receiver is left alone and asked by one probe at a time"
