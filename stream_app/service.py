@@ -73,7 +73,6 @@ async def _live(app: KafkaApp, say: Logger, settings: Settings, plan: Plan) -> N
     await app.start()
     await app.assigned.wait()
     # What is there now is there for good. To look through all of it for garbage stops the loop, again and again.
-    gc.collect()
     gc.freeze()
     say.info("process.ready", partitions=len(app.consumer.assignment()))
     await app.wait_until_stopped()
