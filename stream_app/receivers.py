@@ -127,6 +127,10 @@ class Receivers:
         """Return whether one that waits for the receiver, with `size` bytes, may look soon whether it is back."""
         return self._looks.may_look(key, size, self._clock())
 
+    def held(self, kind: Kind) -> tuple[int, int]:
+        """Return the callbacks and the bytes that receivers of a kind hold, for metrics."""
+        return self._shares.held(kind)
+
     def states(self) -> dict[str, ReceiverState]:
         """Return the receivers that are known at the moment, for metrics."""
         now = self._clock()

@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 from stream_app import receivers as module
 from stream_app.outcome import Delivered, Failed, Forbidden, Outcome, Refused, Throttled, Unreachable
 from stream_app.receivers import LONGEST_QUEUED, Busy, Limits, Receivers
+from stream_app.shares import Kind
 from tests.support.virtual_time import in_virtual_time, now
 
 MIB = 2**20
@@ -486,5 +487,40 @@ def test_whoever_else_is_asked_a_quick_receiver_is_asked_at_once(
                 assert [await b.ask() for _ in range(3)] == [OK] * 3
                 assert now() == began
                 await asyncio.sleep(pause)
+
+    run()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 5),  # which receiver
+            st.sampled_from([0.0, 0.2, 1.5, 15.0]),  # how long it takes
+            st.sampled_from([OK, SILENCE, Failed(500)]),
+            st.integers(1, 30),  # calls at once
+            st.integers(0, 30),  # how many of them are cancelled
+            st.sampled_from([0.0, 0.3, 6.0, 40.0]),  # until the next ones
+        ),
+        max_size=30,
+    )
+)
+def test_whatever_becomes_of_attempts_all_room_is_given_back(
+    calls: list[tuple[int, float, Outcome, int, int, float]],
+) -> None:
+    @in_virtual_time
+    async def run() -> None:
+        b = Bench()
+        for number, lasts, outcome, count, cancelled, pause in calls:
+            tasks = await b.asked(outcome, f"http://r.site-{number}.example:80", lasts=lasts, count=count)
+            for task in tasks[:cancelled]:
+                task.cancel()
+            await asyncio.sleep(pause)
+        await b.end()
+        assert all(b.receivers.held(kind) == (0, 0) for kind in Kind)
+        assert all(state.in_flight == state.queued == 0 for state in b.receivers.states().values())
+        await asyncio.sleep(60)
+        for number in range(6):  # each may be asked, or probed
+            assert await b.ask(OK, f"http://r.site-{number}.example:80") == OK
 
     run()
