@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import HealthCheck, given
+from hypothesis import HealthCheck, example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
@@ -240,6 +240,7 @@ def test_the_sources_are_the_requests_of_every_task_behind_the_prefix(output: Ou
     assert set(sources) >= {"blue.calculation.requests", "blue.data.requests", "blue.odd.requests"}
 
 
+@example(value=b"{}", headers=[], key=None, timestamp=0.0)
 @given(
     value=st.binary(max_size=100),
     headers=st.lists(st.tuples(st.sampled_from(["ce_id", "traceparent", "x"]), st.none() | st.binary(max_size=5))),
@@ -247,13 +248,15 @@ def test_the_sources_are_the_requests_of_every_task_behind_the_prefix(output: Ou
     timestamp=st.floats(),
 )
 @hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_whatever_a_record_brings_it_ends_as_one_record(
+def test_whatever_a_record_brings_it_ends_as_a_dead_letter_with_its_value(
     value: bytes, headers: list[tuple[str, bytes | None]], key: bytes | None, timestamp: float
 ) -> None:
     broker = Broker()
     request = record(value, headers=tuple(headers), key=key, timestamp=timestamp)
     asyncio.run(agent(Output(broker, 2**20)).process(request))
-    assert broker.only.value == value
+    letter, *failure = broker.taken  # which is told where `callback_url` is absent and nothing else wrong with it
+    assert (letter.topic, letter.value) == ("task.dead-letters", value)
+    assert [told.topic for told in failure] in ([], ["task.results"])
 
 
 @given(
