@@ -11,6 +11,9 @@ from starlette.status import HTTP_422_UNPROCESSABLE_CONTENT, HTTP_500_INTERNAL_S
 from callstream.runtime.logs import get_logger
 
 log = get_logger()
+_ERRORS = 20
+_ERRORS_SIZE = 16 * 1024  # bytes
+_TEXT_SIZE = 200  # characters
 
 
 class Problem(BaseModel, frozen=True):
@@ -45,8 +48,18 @@ def wrong_header(name: str, value: str, text: str) -> ValidationProblem:
 
 
 def errors_json(error: pydantic_core.ValidationError) -> bytes:
-    """Return the errors of a body in FastAPI's form, as JSON."""
-    return _details_json([_in_body(detail) for detail in error.errors(include_url=False)])
+    """Return the errors of a body in FastAPI's form, as JSON; at most `_ERRORS`, and without what makes it large.
+
+    Else a large body would have an answer as large, which who does not read it leaves in our memory.
+    """
+    details = [_in_body(detail) for detail in error.errors(include_url=False)[:_ERRORS]]
+    body = _details_json(details)
+    return body if len(body) <= _ERRORS_SIZE else _details_json([_shortened(detail) for detail in details])
+
+
+def _shortened(detail: pydantic_core.ErrorDetails) -> pydantic_core.ErrorDetails:
+    place = tuple(part[:_TEXT_SIZE] if isinstance(part, str) else part for part in detail["loc"])
+    return pydantic_core.ErrorDetails(type=detail["type"], loc=place, msg=detail["msg"][:_TEXT_SIZE], input={})
 
 
 def _in_body(detail: pydantic_core.ErrorDetails) -> pydantic_core.ErrorDetails:

@@ -103,6 +103,24 @@ async def test_a_body_of_more_items_than_the_limit_is_told_so_as_pydantic_does(
 
 
 @pytest.mark.parametrize(
+    "item",
+    [
+        {"name": "a", "url": "http://a.example/", "payload": "x" * 9_000},
+        {"name": "a", "url": "http://a.example/", "headers": {"x" * 9_000: 1}},
+        {"name": "a", "url": "http://a.example/", "headers": {str(number): 1 for number in range(900)}},
+    ],
+)
+async def test_an_answer_is_small_however_large_what_is_wrong(client: httpx.AsyncClient, item: object) -> None:
+    body = json.dumps({**REQUEST, "message": [item]}).encode()
+    answer = await client.post("/v1/data/from-api", content=body, headers=JSON)
+    assert answer.status_code == 422
+    assert len(answer.content) < 20_000
+    for detail in answer.json()["detail"]:
+        assert detail["loc"][:3] == ["body", "message", 0]
+        assert detail.keys() >= {"type", "loc", "msg", "input"}
+
+
+@pytest.mark.parametrize(
     ("headers", "name"),
     [
         ({}, "content-type"),
