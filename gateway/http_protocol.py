@@ -76,6 +76,7 @@ class HttpProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._closing = True
         self._connections.leave(self)
+        self._budget.arrived(self)
         super().connection_lost(exc)
         if not self._at_work:
             self._release()
@@ -102,26 +103,31 @@ class HttpProtocol(HttpToolsProtocol):
         except httptools.HttpParserError as error:
             self._malformed(error)
             return
-        if (was_in_head or not was_receiving) and (self._receiving or len(data) > _LIGHT):
-            self._hold_head(_KEPT_A_BYTE * len(data))
-        if not self._receiving or self._closing:
-            return
-        if self._in_head != was_in_head or not was_receiving:
-            self._connections.arrives(self)  # head and body have a time each
-        if self._in_head:
-            self._head += len(data)
-            if self._head >= _HEAD_LIMIT:
-                self._refuse(HTTP_431_REQUEST_HEADER_FIELDS_TOO_LARGE, f"the head is larger than {_HEAD_LIMIT} bytes")
-        elif was_receiving and not was_in_head:
+        if was_in_head or not was_receiving:
+            self._look_at_head(len(data))
+        elif self._receiving:
             self._wire += len(data)
             if self._wire - self._body > _HEAD_LIMIT + self._body // _BODY_A_FRAMING:
                 self._refuse(HTTP_400_BAD_REQUEST, "the chunks are too small, or what comes with them too large")
 
-    def _hold_head(self, size: int) -> None:
-        if self._budget.reserve(size, size):
-            self._held += size
-        else:
-            self._refuse(HTTP_503_SERVICE_UNAVAILABLE, _TOO_MUCH)
+    def _look_at_head(self, size: int) -> None:
+        """Look at the head of which `size` more bytes are there, or at the beginning of the body behind it."""
+        kept = _KEPT_A_BYTE * size
+        if self._receiving or (self._answering and size > _LIGHT):
+            if not self._budget.reserve(kept, kept):
+                self._refuse(HTTP_503_SERVICE_UNAVAILABLE, _TOO_MUCH)
+                return
+            self._held += kept
+        if not self._receiving:
+            return
+        self._head += size
+        if not self._in_head:
+            self._connections.arrives(self)  # the body has a time of its own
+            self._budget.arrives(self)
+        elif self._head >= _HEAD_LIMIT:
+            self._refuse(HTTP_431_REQUEST_HEADER_FIELDS_TOO_LARGE, f"the head is larger than {_HEAD_LIMIT} bytes")
+        elif self._head == size:
+            self._connections.arrives(self)
 
     # The parser's callbacks
 
@@ -161,7 +167,7 @@ class HttpProtocol(HttpToolsProtocol):
             return
         size = len(body)
         self._body += size
-        if not self._budget.reserve(size, self._body):
+        if not self._budget.reserve_for_body(size, self._body, self):
             raise RefusedRequestError(HTTP_503_SERVICE_UNAVAILABLE, _TOO_MUCH)
         self._held += size
         cycle.body += body
@@ -171,6 +177,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._receiving = False
+        self._budget.arrived(self)
         if not self.flow.write_paused:  # else the client has yet to take the answer before
             self._connections.works(self)
         if not self.cycle.response_started:
@@ -229,6 +236,9 @@ class HttpProtocol(HttpToolsProtocol):
             self._answer(HTTP_503_SERVICE_UNAVAILABLE, "too many connections")
         self._raw.close()
 
+    def give_up(self) -> None:
+        self._refuse(HTTP_503_SERVICE_UNAVAILABLE, _TOO_MUCH)
+
     def shutdown(self) -> None:
         self._keep_alive = False
         super().shutdown()
@@ -273,6 +283,7 @@ class HttpProtocol(HttpToolsProtocol):
             cycle.disconnected = True
             cycle.body = bytearray()
             cycle.message_event.set()
+            self._release()  # the application lets go of its part as soon as it runs
         if not started:
             self._raw.write(refusal(status, detail))
 
@@ -281,6 +292,7 @@ class HttpProtocol(HttpToolsProtocol):
         if self._closing:
             return
         self._closing = True
+        self._budget.arrived(self)
         if self.cycle is not None:
             self.cycle.body = bytearray()
         if not (self._receiving or self._deaf or self._raw.get_write_buffer_size()):

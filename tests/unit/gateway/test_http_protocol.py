@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -40,15 +40,22 @@ class StuckPublisher(FakePublisher):
         await super().publish(*arguments)
 
 
-def application(publisher: FakePublisher) -> FastAPI:
+def application(publisher: FakePublisher, validator: Validator) -> FastAPI:
     settings = Settings.model_validate({"gateway": {"body_limit": 200_000}})
-    return create_app(settings, load_tasks(), publisher, Validator(200_000, 1_000, 5))
+    return create_app(settings, load_tasks(), publisher, validator)
 
 
 @pytest.fixture
-def serve(publisher: FakePublisher) -> Serve:
+async def validator() -> AsyncIterator[Validator]:
+    validator = Validator(200_000, 1_000, 5)
+    async with validator.running():
+        yield validator
+
+
+@pytest.fixture
+def serve(publisher: FakePublisher, validator: Validator) -> Serve:
     def make(limits: Limits = LIMITS, budget: int = 10**6) -> Server:
-        return Server(application(publisher), limits, budget)
+        return Server(application(publisher, validator), limits, budget)
 
     return make
 
@@ -239,6 +246,23 @@ async def test_bytes_beyond_the_budget_are_refused_before_they_are_kept(serve: S
     await eventually(lambda: server.budget.held == 0)
 
 
+async def test_of_large_bodies_that_arrive_at_once_those_are_taken_that_began_first(
+    serve: Serve, publisher: FakePublisher
+) -> None:
+    server = serve(budget=450_000)
+    padding = b" " * 150_000
+    body = POST + b"content-length: %d\r\n\r\n" % (len(padding) + len(BODY)) + padding + BODY
+    wires = [server.connect() for _ in range(5)]
+    for part in pieces(body, 15_000):
+        for wire in wires:
+            wire.say(part)
+        await asyncio.sleep(0)
+    statuses = [(await wire.answer()).status for wire in wires]
+    assert statuses == [200, 200, 503, 503, 503]
+    assert len(publisher.records) == 2
+    await eventually(lambda: server.budget.held == 0)
+
+
 async def test_heads_are_counted_as_well_while_they_wait_for_their_client(serve: Serve) -> None:
     server = serve(budget=100_000)
     half_heads = [server.connect().say(HALF + b"x: " + b"a" * 10_000) for _ in range(6)]
@@ -247,10 +271,14 @@ async def test_heads_are_counted_as_well_while_they_wait_for_their_client(serve:
     for wire in half_heads:
         wire.protocol.connection_lost(None)
     assert server.budget.held == 0
+    server.connect().say(*[b"\r\n" * 8_000] * 10)
+    assert server.budget.held == 0, "of empty lines before a request nothing is kept"
 
 
-async def test_bytes_are_counted_until_the_application_has_done_with_them(stuck: StuckPublisher) -> None:
-    server = Server(application(stuck))
+async def test_bytes_are_counted_until_the_application_has_done_with_them(
+    stuck: StuckPublisher, validator: Validator
+) -> None:
+    server = Server(application(stuck, validator))
     wire = server.connect().say(VALID)
     await asyncio.sleep(0)
     wire.protocol.connection_lost(None)
@@ -260,8 +288,10 @@ async def test_bytes_are_counted_until_the_application_has_done_with_them(stuck:
     await eventually(lambda: server.budget.held == 0)
 
 
-async def test_for_a_new_connection_the_one_that_waits_longest_for_its_client_goes(stuck: StuckPublisher) -> None:
-    server = Server(application(stuck), LIMITS._replace(connections=4))
+async def test_for_a_new_connection_the_one_that_waits_longest_for_its_client_goes(
+    stuck: StuckPublisher, validator: Validator
+) -> None:
+    server = Server(application(stuck, validator), LIMITS._replace(connections=4))
     served = server.connect().say(VALID)
     oldest, idle, next_oldest = server.connect().say(HALF), server.connect().say(GET), server.connect().say(HALF)
     await idle.answer()
@@ -287,8 +317,10 @@ async def test_one_address_has_no_more_than_its_share_of_connections(serve: Serv
     assert (await server.connect("2001:db8:0:1::1").say(GET).answer()).status == 200
 
 
-async def test_a_stop_closes_what_has_no_request_and_answers_the_rest(stuck: StuckPublisher) -> None:
-    server = Server(application(stuck))
+async def test_a_stop_closes_what_has_no_request_and_answers_the_rest(
+    stuck: StuckPublisher, validator: Validator
+) -> None:
+    server = Server(application(stuck, validator))
     idle, busy = server.connect(), server.connect().say(VALID[:-1])
     for wire in (idle, busy):
         wire.protocol.shutdown()
