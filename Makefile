@@ -6,13 +6,13 @@ BROKER ?= embedded
 # Extras stay in: pip before 23.3 takes `coverage[toml]` for a package that `coverage==...` does not pin.
 LOCK   := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --upgrade --no-header --no-annotate --no-strip-extras
 COMPOSE := docker compose -f docker-compose.kafka.yml
-export BROKER
+export BROKER SEED COUNT
 export VERSION  := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 export REVISION := $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test chart-test image compose-up compose-down compose-logs check format lock clean
+.PHONY: help setup demo up test attack chart-test image compose-up compose-down compose-logs check format lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ up: $(BIN)/.runtime ## every process (gateway 8000, receiver 8001) until Ctrl-C;
 
 test: $(BIN)/.dev ## all tests: unit, integration, end to end, chaos
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report term:skip-covered
+
+attack: $(BIN)/.dev ## 20,000 hostile requests and records; SEED= repeats a run, COUNT= says how many
+	@$(BIN)/python -m tests.attack
 
 image: ## the image of every process, tagged with the version
 	IMAGE=callstream:$(VERSION) $(COMPOSE) build topics

@@ -1,0 +1,197 @@
+"""Runs attacks from a seed against the whole pipeline, and tells what they did to it."""
+
+import asyncio
+import resource
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from aiokafka import AIOKafkaConsumer
+from confluent_kafka import Producer
+
+from tests.attack import records, rest  # noqa: F401 - they register their kinds
+from tests.attack.accounts import Accounts
+from tests.attack.kinds import chosen
+from tests.attack.strangers import strangers, taking_all
+from tests.attack.target import CODECS, Target
+from tests.attack.watch import SERVICES, Watch, limits, watching
+from tests.support.pipeline import Pipeline, pipeline_on
+from tests.support.receiver import Receiver, receiving
+from tests.support.waiting import eventually
+
+HUNDRED = 100
+SCHEDULE = ("1s", "2s")
+# Short times, so that what fails comes to its end within the run; all that bounds memory or sizes is as it is shipped.
+SETTINGS = {
+    "CALLSTREAM_TOPICS__PARTITIONS": "2",
+    "CALLSTREAM_TASKS__ITEM_DEADLINE": "1s",
+    "CALLSTREAM_TASKS__DEADLINE": "3s",
+    "CALLSTREAM_CALLBACKS__DEADLINE": "1s",
+    "CALLSTREAM_CALLBACKS__SCHEDULE": ",".join(SCHEDULE),
+    "CALLSTREAM_CALLBACKS__RETRY_AFTER_CAP": "1s",
+    "CALLSTREAM_CALLBACKS__EXPIRY": "10s",
+}
+_BODY_LIMIT, _ITEM_LIMIT, _RECORD_LIMIT = 2**20, 1_000, 4 * 2**20  # as in SETTINGS' defaults
+_AT_ONCE = 25
+
+
+@dataclass
+class Report:
+    seed: str
+    sent: Counter[str] = field(default_factory=Counter)
+    answers: Counter[str] = field(default_factory=Counter)
+    produced: Counter[str] = field(default_factory=Counter)
+    holes: list[str] = field(default_factory=list)
+    ends: list[str] = field(default_factory=list)
+    probes: list[float] = field(default_factory=list)  # seconds
+    peaks: dict[str, int] = field(default_factory=dict)  # bytes
+    accepted: int = 0
+    missing: list[str] = field(default_factory=list)
+    stuck: list[str] = field(default_factory=list)
+    letters: int = 0
+    seconds: float = 0.0
+
+    @property
+    def too_heavy(self) -> list[str]:
+        return [name for name, limit in limits().items() if self.peaks[name] > limit]
+
+
+async def run(  # noqa: PLR0913, PLR0917 - what it is told by the command line, and where it is
+    bootstrap: str, prefix: str, directory: Path, seed: str, count: int, say: Callable[[str], None], patience: float
+) -> Report:
+    """Send attacks 0 to `count`, a probe after each hundred; `patience` is the time for what was accepted to end."""
+    began = time.monotonic()
+    report = Report(seed)
+    async with _field(bootstrap, prefix, directory) as (target, pipeline, honest, watch):
+        await watch.probe(honest)  # warm
+        watch.probes.clear()
+        for first in range(0, count, HUNDRED):
+            numbers = range(first, min(first + HUNDRED, count))
+            report.sent.update(await _hundred(target, seed, numbers))
+            place = f"attacks {first} to {numbers[-1]}"
+            await watch.revive(place)
+            seconds = await watch.probe(honest)
+            say(f"{place}: a probe took {seconds:.2f} s")
+        say(f"all sent after {time.monotonic() - began:.0f} s")
+        await _end_of_all(target, pipeline, report, patience)
+        await watch.revive("at the end")
+        watch.look()
+        report.answers, report.produced, report.holes = target.answers, target.produced, target.holes
+        report.ends, report.probes, report.peaks = watch.ends, watch.probes, watch.peaks
+    report.seconds = time.monotonic() - began
+    return report
+
+
+@asynccontextmanager
+async def _field(
+    bootstrap: str, prefix: str, directory: Path
+) -> AsyncIterator[tuple[Target, Pipeline, Receiver, Watch]]:
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    async with AsyncExitStack() as stack:
+        honest = await stack.enter_async_context(receiving())
+        urls = await stack.enter_async_context(strangers())
+        pipeline = await stack.enter_async_context(
+            pipeline_on(bootstrap, directory, {**SETTINGS, "CALLSTREAM_TOPICS__PREFIX": prefix})
+        )
+        watch = await stack.enter_async_context(watching(pipeline))
+        parts = urlsplit(pipeline.url)
+        target = Target(
+            host=parts.hostname or "",
+            port=parts.port or 0,
+            bootstrap=bootstrap,
+            prefix=prefix,
+            tiers=[f"callback.retry.{delay}" for delay in SCHEDULE],
+            body_limit=_BODY_LIMIT,
+            item_limit=_ITEM_LIMIT,
+            record_limit=_RECORD_LIMIT,
+            strangers=urls,
+            honest=await stack.enter_async_context(taking_all()),
+            producers={codec: _producer(bootstrap, codec) for codec in CODECS},
+        )
+        polling = asyncio.create_task(_poll(target))
+        stack.callback(polling.cancel)
+        yield target, pipeline, honest, watch
+        for task in target.held:
+            task.cancel()
+        await asyncio.gather(*target.held, return_exceptions=True)
+
+
+async def _hundred(target: Target, seed: str, numbers: range) -> Counter[str]:
+    places = asyncio.Semaphore(_AT_ONCE)
+    sent: Counter[str] = Counter()
+
+    async def one(number: int) -> None:
+        kind, chance = chosen(seed, number)
+        sent[kind.name] += 1
+        async with places:
+            await kind.run(chance, replace(target, kind=kind.name, number=number))
+
+    await asyncio.gather(*map(one, numbers))
+    return sent
+
+
+async def _end_of_all(target: Target, pipeline: Pipeline, report: Report, patience: float) -> None:
+    """Wait until all that was accepted has ended and all that was produced is read, or note what is not."""
+    accounts = Accounts(pipeline)
+    report.accepted = len(target.accepted)
+    to_call = [task_id for task_id, accepted in target.accepted.items() if accepted.calls_back]
+    missing: set[str] = set()
+    stuck: list[str] = []
+
+    async def over() -> bool:
+        nonlocal missing, stuck
+        missing = await accounts.missing(to_call)
+        stuck = await _lag(pipeline, target)
+        return not missing and not stuck
+
+    with suppress(AssertionError):
+        await eventually(over, patience)
+    report.missing = [f"#{target.accepted[task_id].number} {task_id}" for task_id in sorted(missing)]
+    report.stuck, report.letters = stuck, accounts.letters
+
+
+async def _lag(pipeline: Pipeline, target: Target) -> list[str]:
+    """Return the partitions that are not read to their end."""
+    groups = {
+        "tasks": ["calculation.requests", "data.requests"],
+        "callbacks": ["task.results", *target.tiers],
+    }
+    found = []
+    for group, topics in groups.items():
+        committed = await pipeline.committed(group)
+        names = [pipeline.prefix + topic for topic in topics]
+        async with AIOKafkaConsumer(*names, bootstrap_servers=pipeline.env["CALLSTREAM_KAFKA__BOOTSTRAP"]) as reader:
+            for partition, end in (await reader.end_offsets(reader.assignment())).items():
+                at = committed[partition].offset if partition in committed else 0
+                if at < end:
+                    found.append(f"{partition.topic}/{partition.partition} is at {at} of {end}")
+    return found
+
+
+def _producer(bootstrap: str, codec: str) -> Producer:
+    return Producer(
+        {
+            "bootstrap.servers": bootstrap,
+            "compression.type": codec,
+            "message.max.bytes": 10**8,
+            "linger.ms": 5,
+            "log_level": 0,
+        }
+    )
+
+
+async def _poll(target: Target) -> None:
+    """Let the producers tell what became of their records."""
+    while True:
+        for producer in target.producers.values():
+            producer.poll(0)
+        await asyncio.sleep(0.005)
+
+
+__all__ = ["SERVICES", "Report", "run"]

@@ -1,0 +1,18 @@
+"""A small `make attack`: hostile requests and records end nothing, block nothing, lose nothing and cost no memory."""
+
+from pathlib import Path
+
+from tests.attack.runner import run
+from tests.support.kafka import Kafka
+
+SEED, COUNT = "2026", 600
+
+
+async def test_a_hostile_world_changes_nothing_for_the_others(kafka: Kafka, prefix: str, tmp_path: Path) -> None:
+    report = await run(kafka.bootstrap, prefix, tmp_path, SEED, COUNT, lambda _: None, patience=120)
+    assert not report.ends
+    assert not report.too_heavy, report.peaks
+    assert not report.missing
+    assert not report.stuck
+    assert not report.holes
+    assert report.accepted > COUNT // 10

@@ -1,0 +1,103 @@
+"""What becomes of our processes under attack: do they live, what do they weigh, how soon does a good job call back."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import psutil
+import yaml
+
+from tests.support.pipeline import Pipeline
+from tests.support.processes import Service
+from tests.support.receiver import Receiver
+
+SERVICES = ("gateway", "tasks", "callbacks")
+_LOOK = 0.1  # seconds between two looks at the memory
+_PATIENCE = 120.0  # seconds for a probe
+_CHART = Path(__file__).parents[2] / "helm/callstream/values.yaml"
+_MIB = 2**20
+
+
+def limits() -> dict[str, int]:
+    """Return the chart's memory limit of each service, in bytes."""
+    values: dict[str, Any] = yaml.safe_load(_CHART.read_text())
+    return {name: int(values[name]["resources"]["limits"]["memory"].removesuffix("Mi")) * _MIB for name in SERVICES}
+
+
+@dataclass
+class Watch:
+    """`peaks` are in bytes, with the processes that a service has started; `ends` tell what ended, and how."""
+
+    pipeline: Pipeline
+    peaks: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SERVICES, 0))
+    ends: list[str] = field(default_factory=list)
+    probes: list[float] = field(default_factory=list)  # seconds
+
+    @property
+    def services(self) -> Mapping[str, Service]:
+        return {name: getattr(self.pipeline, name) for name in SERVICES}
+
+    def look(self) -> None:
+        for name, service in self.services.items():
+            with suppress(psutil.Error):
+                self.peaks[name] = max(self.peaks[name], sum(map(_weight, service.with_children())))
+
+    async def revive(self, after: str) -> bool:
+        """Start again what has ended, as a supervisor does; return whether all were alive."""
+        ended = {name: service for name, service in self.services.items() if not service.running}
+        for name, service in ended.items():
+            self.ends.append(f"{name} ended with {service.exit_code}, {after}\n{service.log_tail()}")
+            service.start()
+        await asyncio.gather(*(service.wait_until_ready(60) for service in ended.values()))
+        return not ended
+
+    async def probe(self, receiver: Receiver) -> float:
+        """Return the seconds from a good job's POST to its callback."""
+        began = time.monotonic()
+        called: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+        waiting: set[str] = set()
+
+        def on_call(task_id: str) -> None:
+            if task_id in waiting and not called.done():
+                called.set_result(time.monotonic())
+
+        receiver.on_call = on_call
+        async with asyncio.timeout(_PATIENCE):
+            task_id = await self._submit(receiver.url)
+            waiting.add(task_id)
+            if task_id in receiver.bodies:
+                on_call(task_id)
+            self.probes.append(await called - began)
+        return self.probes[-1]
+
+    async def _submit(self, url: str) -> str:
+        while True:
+            with suppress(AssertionError, aiohttp.ClientError):  # it is told by how long the probe takes
+                return await self.pipeline.submit(len(self.probes), url)
+
+
+def _weight(process: psutil.Process) -> int:
+    with suppress(psutil.Error):
+        return int(process.memory_info().rss)
+    return 0
+
+
+@asynccontextmanager
+async def watching(pipeline: Pipeline) -> AsyncIterator[Watch]:
+    watch = Watch(pipeline)
+
+    async def go_on() -> None:
+        while True:
+            watch.look()
+            await asyncio.sleep(_LOOK)
+
+    looking = asyncio.create_task(go_on())
+    try:
+        yield watch
+    finally:
+        looking.cancel()
