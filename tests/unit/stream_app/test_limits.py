@@ -1,0 +1,22 @@
+"""What receivers may hold leaves the workload room for one more, of either lane."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from callstream.runtime.settings import Settings
+from stream_app.callbacks_main import limits_of
+from stream_app.room import Room, Size
+
+
+@given(st.integers(1, 5_000), st.integers(2**20, 2**30), st.data())
+def test_whatever_receivers_hold_the_next_result_is_begun(records: int, size: int, data: st.DataObject) -> None:
+    settings = Settings.model_validate({"callbacks": {"in_flight": records, "in_flight_bytes": size}})
+    limits, room = limits_of(settings), Room(Size(records, size), lanes=2)
+    held = data.draw(st.integers(0, limits.total - (records == 1)))
+    held_bytes = data.draw(st.integers(0, limits.size))
+    new, new_bytes = data.draw(st.integers(0, held)), data.draw(st.integers(0, held_bytes))
+    for lane, count, count_bytes in (("new", new, new_bytes), ("again", held - new, held_bytes - new_bytes)):
+        for number in range(count):
+            room.enter(lane, count_bytes if number == 0 else 0)
+    assert room.has("new")
+    assert room.has("again")
