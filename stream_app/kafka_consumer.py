@@ -47,6 +47,7 @@ class Consumer(driver.Consumer):
         self._released = asyncio.Event()
         self._committing = asyncio.Lock()
         self._found: dict[TP, int] = {}  # where each partition was to be begun, until it is given back
+        self._begun_again: set[TP] = set()  # of those that are moved, whose new beginning is not committed yet
         self._read_offset = _NoGuard()
 
     def _new_consumer_thread(self) -> ConsumerThread:
@@ -54,6 +55,7 @@ class Consumer(driver.Consumer):
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         if not self.app.should_stop:
+            self._begun_again.clear()
             self.app.keep(assigned, generation_id)
             try:
                 await self._take_over(assigned)
@@ -110,7 +112,12 @@ class Consumer(driver.Consumer):
                 offset = position if gap is None else gap.following
                 note = suspects.note(TopicPartition(*tp), offset)
                 noted[tp] = OffsetAndMetadata(offset, _Left.written(note, self._thread.ids.get(tp.topic, "")))
-            return await self._thread.commit(noted)
+            committed = await self._thread.commit(noted)
+            if committed:
+                for tp in self._begun_again & noted.keys():
+                    self._begun_again.remove(tp)
+                    moved.pop(kafka_partition(tp), None)
+            return committed
 
     def _filter_committable_offsets(self, tps: Iterable[TP]) -> dict[TP, int]:  # noqa: ARG002 - the windows know
         positions = ((TP(*partition), offset) for partition, offset in self.app.workload.positions().items())
@@ -121,7 +128,7 @@ class Consumer(driver.Consumer):
 
     async def begun_again(self, partition: TopicPartition) -> None:
         """Commit at once that a partition is read from the beginning of its log, which the workload knows by now."""
-        self._thread.moved.pop(kafka_partition(TP(*partition)), None)
+        self._begun_again.add(TP(*partition))
         self.app.suspects.forget(partition)
         await self.save()
 

@@ -1,11 +1,18 @@
-"""How the client is made to poll."""
+"""How the client is made to poll, and what is committed where a log was made anew."""
 
+import asyncio
+from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiokafka.structs import OffsetAndMetadata
+from aiokafka.structs import TopicPartition as Partition
 from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
 
+from callstream.contract.records import Gap, TopicPartition
+from stream_app.kafka_consumer import Consumer
 from stream_app.kafka_thread import ConsumerThread
 
 
@@ -22,3 +29,29 @@ async def test_what_is_paused_is_polled_too(monkeypatch: pytest.MonkeyPatch) -> 
     await object.__new__(ConsumerThread)._fetch_records(consumer, active, timeout=1.0)
     assert polled == [{"active", "held"}]
     assert active == {"active"}, "Faust's own set"
+
+
+async def test_a_log_that_is_read_again_is_committed_from_its_beginning_until_that_is_durable() -> None:
+    here = TP("requests", 0)
+    commits: list[tuple[int, str]] = []
+    answers = [False, True, True]
+
+    async def commit(noted: Mapping[TP, OffsetAndMetadata]) -> bool:
+        commits.append(noted[here])
+        return answers.pop(0)
+
+    consumer: Any = object.__new__(Consumer)
+    consumer._committing = asyncio.Lock()
+    consumer._begun_again = set()
+    consumer._found = {here: 25}
+    moved = {Partition(*here): Gap(25, 25, 0, "made anew", lost=True, anew=True)}
+    consumer._thread = SimpleNamespace(commit=commit, moved=moved, ids={"requests": "0" * 32})
+    consumer.app = SimpleNamespace(
+        suspects=SimpleNamespace(note=lambda *_: "", forget=lambda _: None),
+        workload=SimpleNamespace(positions=lambda: {TopicPartition(*here): 7}),
+    )
+    assert not await consumer._commit({here: 25}), "the group rebalances"
+    await consumer.begun_again(TopicPartition(*here))
+    assert not moved, "the workload knows, and it is durable"
+    await consumer.save()
+    assert commits == [(0, " topic=" + "0" * 32), (0, " topic=" + "0" * 32), (7, " topic=" + "0" * 32)]
