@@ -72,15 +72,15 @@ class Fetches:
 
     async def fetch(self, assignment: Any, broker: int, request: Any) -> bool:
         """Send one request and keep what comes for the next poll; return whether there is something."""
-        # Over at once, if nothing was fetched for a while.
-        await asyncio.sleep(self._last.get(broker, 0.0) + _PACE - time.monotonic())
-        self._begin_with(assignment)
         try:
+            # Over at once, if nothing was fetched for a while.
+            await asyncio.sleep(self._last.get(broker, 0.0) + _PACE - time.monotonic())
+            self._begin_with(assignment)
             response = await self._client.send(broker, request)
             if not assignment.active:
                 return False
             return await self._take(assignment, broker, request, response)
-        except asyncio.CancelledError:  # the partitions are not ours any more
+        except asyncio.CancelledError:  # the partitions are not ours any more, and whoever cancels awaits an answer
             return False
         except KafkaError as error:
             log.warning("fetch.failed", broker=broker, error=repr(error))

@@ -168,6 +168,17 @@ async def test_a_broker_that_is_away_is_asked_again() -> None:
     assert await log.poll() == [0, 1]
 
 
+async def test_a_fetch_that_is_cancelled_ends_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client awaits those that it cancels when it closes, and would not close."""
+    log = Log(begin=0, end=2, position=0)
+    monkeypatch.setattr(module, "_PACE", 60)
+    assert await log.fetch()
+    waiting = asyncio.create_task(log.fetch())
+    await asyncio.sleep(0)
+    waiting.cancel()
+    assert await waiting is False
+
+
 async def test_fetches_keep_a_pace_at_each_broker(monkeypatch: pytest.MonkeyPatch) -> None:
     now, slept = 100.0, []
 
