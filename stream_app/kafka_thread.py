@@ -68,6 +68,9 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
         self.thread_loop.call_soon_threadsafe(apply)
 
+    def on_crash(self, msg: str, *fmt: Any, **kwargs: Any) -> None:
+        """Say nothing: `crash` logs it, and Faust would print a stranger's text past the log."""
+
     async def ping(self) -> None:
         if not self.thread_loop.is_running():
             return  # it begins, or ends

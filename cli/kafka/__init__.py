@@ -33,7 +33,8 @@ async def kafka_command(port: int, data: Path) -> list[str]:
     if not (logs / "meta.properties").exists():
         storage_tool = (java, "-cp", classpath, _log4j(), "kafka.tools.StorageTool")
         await run_to_end(*storage_tool, "format", "-t", _new_cluster_id(), "-c", str(properties), quiet=True)
-    return [java, "-Xmx512m", "-cp", classpath, _log4j(), "kafka.Kafka", str(properties)]
+    # Out of memory, Java would go on in pieces, and what does not end is not started again.
+    return [java, "-Xmx512m", "-XX:+ExitOnOutOfMemoryError", "-cp", classpath, _log4j(), "kafka.Kafka", str(properties)]
 
 
 async def _jars() -> Path:

@@ -87,7 +87,7 @@ class Target:
         self.answers[str(answer.status or "closed")] += 1
         if answer.status >= 500 and answer.status != 503:
             self.hole(f"{answer.status} {answer.body[:_SHOWN]!r} to {parts[0][:_SHOWN]!r}")
-        if answer.status == 200 and b'"task_id"' in answer.body:
+        if answer.status == 200 and answer.body.startswith(b'{"message":'):
             self._note_accepted(json.loads(answer.body)["task_id"], parts[0])
         return answer
 

@@ -55,3 +55,11 @@ async def test_a_log_that_is_read_again_is_committed_from_its_beginning_until_th
     assert not moved, "the workload knows, and it is durable"
     await consumer.save()
     assert commits == [(0, " topic=" + "0" * 32), (0, " topic=" + "0" * 32), (7, " topic=" + "0" * 32)]
+
+
+def test_a_crash_is_told_in_the_log_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    try:
+        int("\x1b[2J")
+    except ValueError as error:
+        object.__new__(ConsumerThread).on_crash("{0!r} crashed: {1!r}", "thread", error)
+    assert capsys.readouterr() == ("", "")
