@@ -18,14 +18,14 @@ from tests.attack.accounts import Accounts
 from tests.attack.kinds import chosen
 from tests.attack.strangers import strangers, taking_all
 from tests.attack.target import CODECS, Target
-from tests.attack.watch import SERVICES, Watch, limits, watching
+from tests.attack.watch import SERVICES, Watch, budgets, limits, watching
 from tests.support.pipeline import Pipeline, pipeline_on
 from tests.support.receiver import Receiver, receiving
 from tests.support.waiting import eventually
 
 HUNDRED = 100
 SCHEDULE = ("1s", "2s")
-# Short times, so that what fails comes to its end within the run; all that bounds memory or sizes is as it is shipped.
+# Short times, so that what fails comes to its end within the run; what bounds memory and sizes is as it is shipped.
 SETTINGS = {
     "CALLSTREAM_TOPICS__PARTITIONS": "2",
     "CALLSTREAM_TASKS__ITEM_DEADLINE": "1s",
@@ -97,7 +97,7 @@ async def _field(
         honest = await stack.enter_async_context(receiving())
         urls = await stack.enter_async_context(strangers())
         pipeline = await stack.enter_async_context(
-            pipeline_on(bootstrap, directory, {**SETTINGS, "CALLSTREAM_TOPICS__PREFIX": prefix})
+            pipeline_on(bootstrap, directory, {**SETTINGS, **budgets(), "CALLSTREAM_TOPICS__PREFIX": prefix})
         )
         watch = await stack.enter_async_context(watching(pipeline))
         parts = urlsplit(pipeline.url)

@@ -1,6 +1,7 @@
 """What becomes of our processes under attack: do they live, what do they weigh, how soon does a good job call back."""
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -19,7 +20,8 @@ from tests.support.receiver import Receiver
 SERVICES = ("gateway", "tasks", "callbacks")
 _LOOK = 0.1  # seconds between two looks at the memory
 _PATIENCE = 120.0  # seconds for a probe
-_CHART = Path(__file__).parents[2] / "helm/callstream/values.yaml"
+_ROOT = Path(__file__).parents[2]
+_CHART, _RENDER = _ROOT / "helm/callstream/values.yaml", _ROOT / "tests/chart/golden/default.yaml"
 _MIB = 2**20
 
 
@@ -27,6 +29,11 @@ def limits() -> dict[str, int]:
     """Return the chart's memory limit of each service, in bytes."""
     values: dict[str, Any] = yaml.safe_load(_CHART.read_text())
     return {name: int(values[name]["resources"]["limits"]["memory"].removesuffix("Mi")) * _MIB for name in SERVICES}
+
+
+def budgets() -> dict[str, str]:
+    """Return the settings that the chart derives from those limits, as its golden render has them."""
+    return dict(re.findall(r'^  (CALLSTREAM_\w+_BYTES): "(\d+)"$', _RENDER.read_text(), re.MULTILINE))
 
 
 @dataclass
