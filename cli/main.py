@@ -1,6 +1,8 @@
 """The `callstream` command: thin, each command calls its service's composition root."""
 # ruff: noqa: PLC0415 - each command loads what it needs and no more, so that it starts quickly
 
+import os
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -31,6 +33,8 @@ Host = Annotated[str, typer.Option(help="Address to listen on.")]
 
 def main() -> None:
     """Run the command; what the user can mend is said in a line, without a traceback."""
+    # The first process of a container is deaf to SIGTERM until it has a handler; services set their own when they run.
+    signal.signal(signal.SIGTERM, lambda number, _: os._exit(128 + number))
     try:
         app()
     except (SettingsError, RegistryError) as error:

@@ -1,6 +1,8 @@
 """SIGTERM and Ctrl-C: what is under way is ended, what is not yet begun is left to the next start."""
 
+import re
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,9 +13,9 @@ from aiokafka import AIOKafkaProducer
 from tests.e2e import crashing_consumer
 from tests.support.kafka import Kafka
 from tests.support.pipeline import pipeline_on
-from tests.support.processes import Service, run_to_end
+from tests.support.processes import CALLSTREAM, Service, run_to_end
 from tests.support.receiver import receiving
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, free_port
 
 COUNT = 50
 
@@ -61,3 +63,31 @@ async def test_a_process_whose_consumer_crashes_ends_with_1(
     with Service(kind, env=env, directory=tmp_path, program=program) as crashing:
         assert await crashing.wait(60) == 1
         assert "process.failed" in crashing.read_log()
+
+
+@pytest.fixture
+def as_first_process() -> tuple[str, ...]:
+    """What runs a command as the first process of a name space, as a container does."""
+    unshare = ("unshare", "--user", "--map-root-user", "--fork", "--pid")
+    if subprocess.run([*unshare, "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("this machine gives no name space for processes")
+    return unshare
+
+
+async def test_the_first_process_of_a_container_hears_sigterm_before_it_serves(
+    as_first_process: tuple[str, ...], tmp_path: Path
+) -> None:
+    """The kernel keeps a signal without a handler from it, and services set theirs late."""
+    env = {"CALLSTREAM_KAFKA__BOOTSTRAP": f"127.0.0.1:{free_port()}"}
+    program = (*as_first_process, CALLSTREAM)
+    with Service("topics", "--wait", "60", env=env, directory=tmp_path, program=program) as service:
+        first = (await eventually(lambda: psutil.Process(service.pid).children()))[0]
+        await eventually(lambda: hears(first, signal.SIGTERM), 20, service.log_tail)
+        first.terminate()
+        assert await service.wait() != 0
+
+
+def hears(process: psutil.Process, number: signal.Signals) -> bool:
+    """Return whether a process catches a signal."""
+    caught = re.search(r"^SigCgt:\s+([0-9a-f]+)$", Path(f"/proc/{process.pid}/status").read_text(), re.MULTILINE)
+    return bool(caught and int(caught[1], 16) & 1 << (number - 1))
