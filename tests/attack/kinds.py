@@ -6,6 +6,9 @@ from typing import NamedTuple
 
 from tests.attack.target import Target
 
+HUNDRED = 100
+_RUSHES = 0.2  # of the hundreds
+
 Attack = Callable[[random.Random, Target], Awaitable[None]]
 
 
@@ -29,8 +32,17 @@ def attack(door: str, weight: int = 4) -> Callable[[Attack], Attack]:
 
 
 def chosen(seed: str, number: int) -> tuple[Kind, random.Random]:
-    """Return the attack of this number and its generator: a function of the seed and the number alone."""
-    chance = random.Random(f"{seed}/{number}")  # noqa: S311 - it is to be repeated
+    """Return the attack of this number and its generator: a function of the seed and the number alone.
+
+    A hundred is a mixture, or a rush of one kind.
+    """
     kinds = sorted(KINDS)  # in whatever order they were imported
+    hundred = _generator(seed, "hundred", number // HUNDRED)
+    rush = hundred.choice(kinds) if hundred.random() < _RUSHES else None
+    chance = _generator(seed, "attack", number)
     (kind,) = chance.choices(kinds, [kind.weight for kind in kinds])
-    return kind, chance
+    return rush or kind, chance
+
+
+def _generator(seed: str, *parts: object) -> random.Random:
+    return random.Random("/".join(map(str, (seed, *parts))))  # noqa: S311 - it is to be repeated

@@ -15,7 +15,7 @@ from confluent_kafka import Producer
 
 from tests.attack import records, rest  # noqa: F401 - they register their kinds
 from tests.attack.accounts import Accounts
-from tests.attack.kinds import chosen
+from tests.attack.kinds import HUNDRED, chosen
 from tests.attack.strangers import strangers, taking_all
 from tests.attack.target import CODECS, Target
 from tests.attack.watch import SERVICES, Watch, budgets, limits, watching
@@ -23,7 +23,6 @@ from tests.support.pipeline import Pipeline, pipeline_on
 from tests.support.receiver import Receiver, receiving
 from tests.support.waiting import eventually
 
-HUNDRED = 100
 SCHEDULE = ("1s", "2s")
 # Short times, so that what fails comes to its end within the run; what bounds memory and sizes is as it is shipped.
 SETTINGS = {
@@ -71,8 +70,9 @@ async def run(  # noqa: PLR0913, PLR0917 - what it is told by the command line, 
         watch.probes.clear()
         for first in range(0, count, HUNDRED):
             numbers = range(first, min(first + HUNDRED, count))
-            report.sent.update(await _hundred(target, seed, numbers))
-            place = f"attacks {first} to {numbers[-1]}"
+            sent = await _hundred(target, seed, numbers)
+            report.sent.update(sent)
+            place = f"attacks {first} to {numbers[-1]}, {f'all {next(iter(sent))}' if len(sent) == 1 else 'mixed'}"
             await watch.revive(place)
             seconds = await watch.probe(honest)
             say(f"{place}: a probe took {seconds:.2f} s")
