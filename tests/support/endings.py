@@ -184,7 +184,7 @@ def cases() -> list[str]:
     stopping = itertools.product(WAYS, STEPS, ["signal", "failure"])
     twice = itertools.product(["hang", "block", "exception"], STEPS, ["signals", "crash"])
     # Python itself does not hear a signal while the lock is kept; what keeps it does not do so for ever.
-    starting = itertools.product(WAYS.keys() - {"lock"}, START_STEPS, ["signal"])
+    starting = itertools.product(sorted(WAYS.keys() - {"lock"}), START_STEPS, ["signal"])
     return ["/".join(case) for case in itertools.chain(stopping, twice, starting)]
 
 
