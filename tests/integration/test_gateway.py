@@ -26,8 +26,9 @@ TOPIC = "calculation.requests"
 class Gateway:
     """A gateway and a client of it, which gives every request the time that the contract promises."""
 
-    def __init__(self, service: Service, port: int, session: aiohttp.ClientSession) -> None:
+    def __init__(self, service: Service, port: int, session: aiohttp.ClientSession, sent: list[str]) -> None:
         self.service = service
+        self.sent = sent  # the bodies' requests, each when its last byte had gone
         self.url = f"http://127.0.0.1:{port}"
         self._session = session
 
@@ -46,16 +47,31 @@ class Gateway:
 
 
 @pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=IN_TIME)) as session:
+def sent() -> list[str]:
+    return []
+
+
+@pytest.fixture
+async def session(sent: list[str]) -> AsyncIterator[aiohttp.ClientSession]:
+    trace = aiohttp.TraceConfig()
+
+    async def note(_: object, __: object, chunk: aiohttp.TraceRequestChunkSentParams) -> None:
+        sent.append(str(chunk.url))
+
+    trace.on_request_chunk_sent.append(note)
+    timeout = aiohttp.ClientTimeout(total=IN_TIME)
+    async with aiohttp.ClientSession(timeout=timeout, trace_configs=[trace]) as session:
         yield session
 
 
 class StartGateway:
-    def __init__(self, start_service: StartService, directory: Path, session: aiohttp.ClientSession) -> None:
+    def __init__(
+        self, start_service: StartService, directory: Path, session: aiohttp.ClientSession, sent: list[str]
+    ) -> None:
         self._start_service = start_service
         self._directory = directory
         self._session = session
+        self._sent = sent
 
     async def __call__(
         self, bootstrap: str, *options: str, topics: bool = True, ready: bool = True, **env: str
@@ -69,12 +85,14 @@ class StartGateway:
         await eventually(lambda: "gateway.listening" in service.read_log(), 30, service.log_tail)
         if ready:
             await service.wait_until_ready()
-        return Gateway(service, port, self._session)
+        return Gateway(service, port, self._session, self._sent)
 
 
 @pytest.fixture
-def start_gateway(start_service: StartService, tmp_path: Path, session: aiohttp.ClientSession) -> StartGateway:
-    return StartGateway(start_service, tmp_path, session)
+def start_gateway(
+    start_service: StartService, tmp_path: Path, session: aiohttp.ClientSession, sent: list[str]
+) -> StartGateway:
+    return StartGateway(start_service, tmp_path, session, sent)
 
 
 async def stored(bootstrap: str, topic: str, wanted: set[str]) -> set[str]:
@@ -182,7 +200,8 @@ async def test_a_stop_answers_what_is_under_way(start_gateway: StartGateway, own
     gateway = await start_gateway(own_kafka.bootstrap)
     own_kafka.pause()
     requests = [asyncio.create_task(gateway.post()) for _ in range(5)]
-    await eventually(lambda: connections(gateway.service) == len(requests))
+    await eventually(lambda: len(gateway.sent) == len(requests))
+    assert await gateway.status("/healthcheck") == 200  # so it has read what was sent before
     gateway.service.terminate()
     await eventually(lambda: not listens(gateway.service), 10, gateway.service.log_tail)
     own_kafka.resume()
@@ -190,13 +209,6 @@ async def test_a_stop_answers_what_is_under_way(start_gateway: StartGateway, own
     assert {status for status, _, _ in answers} == {200}
     assert await gateway.service.wait() == 0
     await stored(own_kafka.bootstrap, TOPIC, {body["task_id"] for _, body, _ in answers})
-
-
-def connections(service: Service) -> int:
-    """Return how many clients are connected to `service`."""
-    found = psutil.Process(service.pid).net_connections(kind="tcp")
-    (port,) = {connection.laddr.port for connection in found if connection.status == psutil.CONN_LISTEN}
-    return sum(connection.status == psutil.CONN_ESTABLISHED and connection.laddr.port == port for connection in found)
 
 
 def listens(service: Service) -> bool:

@@ -2,8 +2,12 @@
 
 import asyncio
 import inspect
+import itertools
+import os
+import random
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 _PAUSE = 0.02  # seconds between two looks
@@ -31,6 +35,24 @@ async def _ask(condition: Callable[[], Any]) -> Any:
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
+    """Return a port that is free, and stays so until whoever asked for it listens there.
+
+    It is none that a system gives to clients by itself, for then any connection might take it meanwhile, and none that
+    this process or the other ones of this run have had before.
+    """
+    while True:
+        port = next(_ports)
+        with suppress(OSError):
+            socket.create_server(("127.0.0.1", port)).close()
+            return port
+
+
+def _ports_of(worker: str) -> Iterator[int]:
+    share = 2_000
+    first = 12_000 + share * (int(worker.removeprefix("gw")) % 10)
+    ports = list(range(first, first + share))
+    random.shuffle(ports)  # another run may be under way on this machine
+    return itertools.cycle(ports)
+
+
+_ports = _ports_of(os.environ.get("PYTEST_XDIST_WORKER", "gw0"))
