@@ -6,6 +6,7 @@ readers are used where nothing speaks against it; they raise at the first thing 
 
 import struct
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import NamedTuple
 
 from aiokafka.record.default_records import DefaultRecordBatch
@@ -24,7 +25,7 @@ _CODEC, _LOG_APPEND_TIME, _TRANSACTIONAL, _CONTROL = 0x07, 0x08, 0x10, 0x20
 _ATTRIBUTES_AT = 21
 # Where there is more, the slower reader is used, which bounds what a record may unfold to.
 _SMALL = 2**19  # bytes
-_MOST_HEADERS = 10_000  # a record; each takes a hundred times the memory that it has in the log
+MOST_HEADERS = 1_000  # a record; each takes up to a hundred times the memory that it has in the log
 
 
 class DamagedError(Exception):
@@ -131,12 +132,15 @@ def _quickly(batch: Batch) -> Iterator[Item | bytes]:
     count = 0
     try:
         for found in DefaultRecordBatch(batch.raw):
+            if len(found.headers) > MOST_HEADERS:
+                break
             yield Item(found.offset, found.timestamp, found.key, found.value, tuple(found.headers))
             count += 1
-    except Exception:  # noqa: BLE001 - whatever it is that damaged bytes make it raise
-        for number, item in enumerate(_carefully(batch)):
-            if number >= count:
-                yield item
+        else:
+            return
+    except Exception:  # noqa: BLE001, S110 - whatever it is that damaged bytes make it raise
+        pass
+    yield from islice(_carefully(batch), count, None)
 
 
 def _carefully(batch: Batch) -> Iterator[Item | bytes]:
@@ -170,7 +174,7 @@ def _body(data: bytes, begin: int, end: int) -> tuple[int, int, bytes | None, by
     timestamp_delta, offset_delta = reader.number(), reader.number()
     key, value = reader.nullable(), reader.nullable()
     count = reader.number()
-    if not 0 <= count <= _MOST_HEADERS:
+    if not 0 <= count <= MOST_HEADERS:
         raise DamagedError(f"it has {count} headers")
     # A name that is not UTF-8 is no reason to do without its record.
     headers = tuple((reader.present().decode("utf-8", "backslashreplace"), reader.nullable()) for _ in range(count))

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Protocol, cast
 
 from callstream.contract.records import Record, TopicPartition
-from callstream.contract.sizes import size_of
+from callstream.contract.sizes import memory_of
 from stream_app.room import Room
 from stream_app.window import Slot, Window
 
@@ -199,7 +199,7 @@ class Workload:
         slot = partition.window.begin(record.offset, record.following)
         task = asyncio.ensure_future(self._process(record))
         partition.running[task] = time.monotonic()
-        self._room.enter(partition.lane, size := size_of(record))
+        self._room.enter(partition.lane, size := memory_of(record))
         task.add_done_callback(partial(self._ended, partition, slot, size))
 
     def _ended(self, partition: _Partition, slot: Slot, size: int, task: asyncio.Task[None]) -> None:

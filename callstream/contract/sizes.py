@@ -23,6 +23,7 @@ ATTEMPT = 16 * 1024  # a record of `callback.attempts`
 LARGEST = 48 * 2**20
 
 _BATCH = 61  # the head of a record batch, https://kafka.apache.org/documentation/#recordbatch
+_OBJECT, _HEADER_OBJECTS = 500, 250  # bytes of what Python keeps of a record, and of each header, beside the bytes
 _ATTRIBUTES = 3  # attributes, and the differences in time and offset from the batch's, which are 0
 
 
@@ -76,6 +77,11 @@ def size_of(record: Record | OutgoingRecord) -> int:
     for name, value in record.headers:
         fields += _prefixed(name.encode("utf-8", "replace")) + _prefixed(value)
     return _BATCH + _length(fields) + fields
+
+
+def memory_of(record: Record) -> int:
+    """Return about how many bytes of memory the record takes, of which its headers may take many times their size."""
+    return size_of(record) + _OBJECT + _HEADER_OBJECTS * len(record.headers)
 
 
 def _prefixed(data: bytes | None) -> int:

@@ -1,14 +1,15 @@
 """The sizes of records are those that a broker counts, and texts are cut without harm."""
 
 import time
+import tracemalloc
 
 import pytest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callstream.contract.records import Headers, OutgoingRecord
-from callstream.contract.sizes import Sizes, cut, cut_bytes, least_record, size_of
+from callstream.contract.records import Headers, OutgoingRecord, Record, TopicPartition
+from callstream.contract.sizes import Sizes, cut, cut_bytes, least_record, memory_of, size_of
 
 some_bytes = st.binary() | st.none() | st.sampled_from([63, 64, 8_191, 8_192, 2**20 - 1, 2**20]).map(bytes)
 headers = st.lists(st.tuples(st.text(st.characters(exclude_categories=["Cs"])), some_bytes), max_size=4)
@@ -21,6 +22,16 @@ def test_the_size_of_a_record_is_that_of_its_batch(
     batch = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, -1, 2**30)
     batch.append(0, int(time.time() * 1000), key, value, some)
     assert size_of(OutgoingRecord("topic", key, value, tuple(some))) == len(batch.build())
+
+
+def test_the_memory_of_a_record_counts_what_its_headers_take_in_python() -> None:
+    headers = tuple((f"name-{number}", b"%d" % number) for number in range(1_000))
+    record = Record(TopicPartition("topic", 0), 0, None, b"value", headers, 0.0)
+    tracemalloc.start()
+    kept = [tuple((str(number) * 3, b"%d" % number) for number in range(1_000)) for _ in range(10)]
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(kept) * memory_of(record) >= taken
 
 
 @pytest.mark.parametrize("body", [1, 64 * 1024, 2**20])
