@@ -132,7 +132,7 @@ class Fetches:
 
     async def _take(self, assignment: Any, broker: int, request: Any, response: Any) -> bool:
         positions = {Partition(topic, number): offset for topic, asked in request.topics for number, offset, _ in asked}
-        found = False
+        found = failed = False
         for topic, answers in response.topics:
             for each in answers:
                 position = positions[Partition(topic, each[0])]
@@ -146,7 +146,10 @@ class Fetches:
                 elif answer.error is OffsetOutOfRangeError:
                     found |= await self._out_of_range(assignment, broker, answer)
                 else:
+                    failed = True
                     self._failed(answer)
+        if failed and not found:  # a refusal comes at once, unlike an answer that holds nothing
+            await asyncio.sleep(self._fetcher._retry_backoff)  # noqa: SLF001 - likewise
         return found
 
     def _keep(self, assignment: Any, answer: _Answer) -> bool:

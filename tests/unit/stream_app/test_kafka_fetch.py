@@ -145,11 +145,20 @@ async def test_a_partition_is_read_again_until_whoever_commits_has_taken_note() 
     assert await log.fetches.stay_moved() == {}
 
 
-async def test_what_a_broker_refuses_is_said_once_and_asked_again() -> None:
+async def test_what_a_broker_refuses_is_said_once_and_asked_again_after_a_pause(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     log = Log(begin=0, end=2, position=0)
     log.code = UnknownTopicOrPartitionError.errno
+    pauses = []
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+
+    monkeypatch.setattr(asyncio, "sleep", pause)
     with structlog.testing.capture_logs() as said:
         assert await log.poll() == []
+    assert pauses.count(log.fetches._fetcher._retry_backoff) == 3
     assert [line["event"] for line in said] == ["partition.unavailable"]
     assert log.updates == 3
     log.code = None
