@@ -10,6 +10,7 @@ from callstream.contract.messages import CallbackUrl
 from callstream.contract.raw_json import without_collection
 from callstream.contract.records import Record
 from callstream.contract.sizes import cut
+from callstream.contract.validation import first_errors
 
 MessageT = TypeVar("MessageT", bound=BaseModel)
 _SHOWN = 5  # validation errors named in a dead letter
@@ -53,7 +54,14 @@ def read(record: Record, model: type[MessageT], limit: int, item_limit: int | No
         with without_collection():
             return model.model_validate_json(record.value)
     except ValidationError as error:
-        details = error.errors(include_url=False, include_context=False, include_input=False)
-        shown = [f"{'.'.join(map(str, detail['loc'])) or 'value'}: {detail['msg']}" for detail in details[:_SHOWN]]
-        more = [f"and {len(details) - _SHOWN} more"] if len(details) > _SHOWN else []
-        raise UnreadableError(Reason.UNREADABLE, cut("; ".join(shown + more))) from error
+        text = _told(error)
+    raise UnreadableError(Reason.UNREADABLE, text)  # not from the error, which holds on to all that is wrong
+
+
+def _told(error: ValidationError) -> str:
+    details = first_errors(error, _SHOWN)
+    shown = [f"{'.'.join(map(str, detail['loc'])) or 'value'}: {detail['msg']}" for detail in details]
+    more = error.error_count() - _SHOWN
+    if len(details) == _SHOWN and more:
+        shown.append(f"and {more} more")
+    return cut("; ".join(shown))

@@ -59,22 +59,28 @@ class TaskAgent:
         Raises:
             ProduceError: neither can be written.
         """
+        # Whatever went wrong is refused here, where its error and all that this holds on to are gone.
+        refusal = await self._refusal(record)
+        if refusal:
+            await self.refuse(record, *refusal)
+
+    async def _refusal(self, record: Record) -> tuple[Reason, str] | None:
+        """Return why the record is to be put aside, or nothing if its result is durable."""
         try:
             await self._process(record)
         except ProduceError:
             raise
+        except UnreadableError as error:
+            return error.reason, str(error)
         except Exception as error:
             log.exception("task.failed", task=record.partition.topic, offset=record.offset)
-            await self.refuse(record, Reason.INTERNAL_ERROR, f"an error of ours: {type(error).__name__}")
+            return Reason.INTERNAL_ERROR, f"an error of ours: {type(error).__name__}"
+        return None
 
     async def _process(self, record: Record) -> None:
         task = self._tasks[record.partition.topic]
         started = datetime.now(UTC)
-        try:
-            task_id, request = self._read(record, task)
-        except UnreadableError as error:
-            await self.refuse(record, error.reason, str(error))
-            return
+        task_id, request = self._read(record, task)
         if self._delay:
             await asyncio.sleep(self._delay)
         with self._answers.share() as answers:
@@ -116,7 +122,7 @@ class TaskAgent:
         try:
             await self._output.write(self._record(record, short))
         except RecordTooLargeError as error:
-            await self.refuse(record, Reason.TOO_LARGE, f"the task's result: {error}")
+            raise UnreadableError(Reason.TOO_LARGE, f"the task's result: {error}") from error
 
     def _record(self, record: Record, result: WrittenResult) -> OutgoingRecord:
         headers = event_headers(result.task_id, f"{result.task}.finished", "tasks", passed_on(record.headers))

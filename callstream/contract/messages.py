@@ -22,6 +22,7 @@ from callstream.contract.hosts import dialled_host
 from callstream.contract.raw_json import encode_json, to_json
 
 CALLBACK_URL_LIMIT = 2_048  # characters
+NAME_LIMIT = 1_024  # characters
 
 _NOT_IN_URL = re.compile(r"[\s\x00-\x1f\x7f-\x9f\\]")
 
@@ -75,7 +76,7 @@ class Message(BaseModel):
 class Item(Message):
     """One piece of work in a request; a task type adds its own fields."""
 
-    name: str
+    name: str = Field(max_length=NAME_LIMIT)
 
 
 ItemT = TypeVar("ItemT", bound=Item)

@@ -3,11 +3,11 @@
 import re
 import zlib
 from base64 import b64encode
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Annotated, Literal
 
 import httpx
-from pydantic import Field, JsonValue, PlainValidator, ValidationInfo
+from pydantic import BeforeValidator, Field, JsonValue, PlainValidator, ValidationInfo
 
 from callstream.contract.framing import is_framing
 from callstream.contract.messages import Item
@@ -23,6 +23,9 @@ _EXAMPLE = (
         "payload": {},
     },
 )
+_URL_LIMIT = 8 * 1024  # characters
+_HEADERS = 100  # of an item
+_HEADERS_SIZE = 16 * 1024  # characters of their names and values together
 _HTTP_ERROR = 400
 _LAST_PORT = 65_535
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -45,12 +48,30 @@ Payload = Annotated[
 ]
 
 
+def _counted(value: object) -> object:
+    """Refuse too many headers at once and by one error, before each of them is looked at."""
+    if not isinstance(value, dict):
+        return value
+    if len(value) > _HEADERS:
+        raise ValueError(f"must be at most {_HEADERS} headers, and not {len(value)}")
+    if sum(len(text) for header in value.items() for text in header if isinstance(text, str)) > _HEADERS_SIZE:
+        raise ValueError(f"must have at most {_HEADERS_SIZE} characters of names and values together")
+    return value
+
+
+Headers = Annotated[
+    dict[str, str],
+    Field(max_length=_HEADERS, description=f"At most {_HEADERS_SIZE} characters of names and values together"),
+    BeforeValidator(_counted),
+]
+
+
 class DataItem(Item):
     """`payload` is sent as JSON on POST."""
 
-    url: str
+    url: str = Field(max_length=_URL_LIMIT)
     method: Literal["GET", "POST"] = "GET"
-    headers: dict[str, str] = Field(default_factory=dict)
+    headers: Headers = Field(default_factory=dict)
     payload: Payload = Field(default_factory=lambda: RawJson(b"{}"))
 
 
@@ -79,21 +100,27 @@ def _request(item: DataItem, http: httpx.AsyncClient) -> httpx.Request:
         raise TaskError("the url cannot be used: it must be an absolute http or https URL with a host")
     if url.port is not None and not 0 < url.port <= _LAST_PORT:
         raise TaskError(f"the url cannot be used: there is no port {url.port}")
-    headers = httpx.Headers({"accept-encoding": "gzip"})
+    _check_headers(item.headers)
+    headers = {"accept-encoding": ("accept-encoding", "gzip")}  # by their names in lower case
     if url.userinfo:  # sent as a header and not left in the URL, where aiohttp would find it once more
-        headers["authorization"] = "Basic " + b64encode(f"{url.username}:{url.password}".encode()).decode()
+        credentials = b64encode(f"{url.username}:{url.password}".encode()).decode()
+        headers["authorization"] = ("authorization", f"Basic {credentials}")
         url = url.copy_with(userinfo=b"")
     content = None
     if item.method == "POST":
         content = item.payload.data
-        headers["content-type"] = "application/json"
-    for name, value in item.headers.items():
+        headers["content-type"] = ("content-type", "application/json")
+    headers |= {name.lower(): (name, value) for name, value in item.headers.items()}
+    # Made at once: httpx looks through all of them for each that is set later.
+    return http.build_request(item.method, url, headers=list(headers.values()), content=content)
+
+
+def _check_headers(headers: Mapping[str, str]) -> None:
+    for name, value in headers.items():
         if not _HEADER_NAME.fullmatch(name) or not value.isascii() or _NOT_IN_HEADER.search(value):
             raise TaskError(f"the header {name!r} cannot be sent: HTTP does not allow its name or value")
         if is_framing(name):
             raise TaskError(f"the header {name!r} cannot be sent: it belongs to the connection and not to the request")
-        headers[name] = value
-    return http.build_request(item.method, url, headers=headers, content=content)
 
 
 async def _read(response: httpx.Response, context: TaskContext) -> bytes:

@@ -86,6 +86,15 @@ FIELDS = [
 ]
 
 
+def item_headers_body(chance: random.Random, target: Target) -> bytes:
+    """Return a request of one item with headers: few enough, just too many, or what its limit has room for."""
+    form = chance.choice([b'"%x":""', b'"%x":1', b'"":%d', b'"%x":[[]]'])
+    count = chance.choice([90, 101, target.body_limit // 16])
+    headers = b",".join(form % number for number in range(count))
+    urls = target.honest.encode(), target.api(chance).encode()
+    return b'{"callback_url":"%b","message":[{"name":"x","url":"%b","headers":{%b}}]}' % (*urls, headers)
+
+
 def odd_url(chance: random.Random, target: Target) -> str:
     """Return a URL that must not be reached, cannot be, or is another's spelling."""
     host = chance.choice(

@@ -16,6 +16,7 @@ from tests.attack.material import (
     ODD_VALUES,
     calculation,
     encoded,
+    item_headers_body,
     mutated,
     nested,
     odd_url,
@@ -79,6 +80,11 @@ async def mutated_request(chance: random.Random, target: Target) -> None:
     key = chance.choice([None, b"", b"key", chance.randbytes(8), b"\xff" * 10_000])
     stamp = chance.choice([0, 0, 1, int(time.time() * 1_000) + AHEAD])
     await target.produce(chance.choice(REQUESTS), value, key, codec=chance.choice(CODECS), timestamp=stamp)
+
+
+@records(weight=3)
+async def record_wrong_in_many_places(chance: random.Random, target: Target) -> None:
+    await target.produce("data.requests", item_headers_body(chance, target), codec=chance.choice(CODECS))
 
 
 @records(weight=8)

@@ -15,6 +15,7 @@ from tests.attack.material import (
     ODD_VALUES,
     calculation,
     encoded,
+    item_headers_body,
     mutated,
     nested,
     odd_url,
@@ -68,6 +69,12 @@ async def item_headers(chance: random.Random, target: Target) -> None:
     payload = chance.choice([*ODD_VALUES, {"a": "b" * 100_000}])
     item = {"name": "x", "url": target.api(chance), "method": "POST", "headers": headers, "payload": payload}
     await target.post(DATA, {"callback_url": target.honest, "message": [item]})
+
+
+@rest(weight=3)
+async def item_of_many_headers(chance: random.Random, target: Target) -> None:
+    """As many headers in one item as its body has room for, right or wrong, the same or others."""
+    await target.post(DATA, item_headers_body(chance, target))
 
 
 @rest(weight=12)

@@ -32,9 +32,9 @@ class Gateway:
         self.url = f"http://127.0.0.1:{port}"
         self._session = session
 
-    async def post(self, name: str = "sum") -> tuple[int, dict[str, Any], str | None]:
+    async def post(self, name: str = "sum", items: int = 1) -> tuple[int, dict[str, Any], str | None]:
         """Return status, body and Retry-After of a valid request."""
-        request = REQUEST | {"message": [ITEM | {"name": name}]}
+        request = REQUEST | {"message": [ITEM | {"name": name}] * items}
         async with self._session.post(f"{self.url}/v1/calculation/basic", json=request) as answer:
             return answer.status, await answer.json(content_type=None), answer.headers.get("retry-after")
 
@@ -179,7 +179,7 @@ async def test_a_gateway_goes_on_after_the_broker_refused_a_record(
     await create_topics(kafka.bootstrap, *names, max_message_bytes="10000")
     gateway = await start_gateway(kafka.bootstrap, topics=False, CALLSTREAM_TOPICS__PREFIX=prefix)
     assert (await gateway.post())[0] == 200
-    assert (await gateway.post("x" * 20_000))[0] in {413, 500}
+    assert (await gateway.post("x" * 1_000, items=20))[0] in {413, 500}
 
     async def accepts() -> bool:
         return (await gateway.post())[0] == 200

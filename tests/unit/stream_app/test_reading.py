@@ -71,6 +71,13 @@ def test_at_most_five_errors_are_named(wrong: int, shown: int, more: str) -> Non
     assert text.partition("; and ")[2] == more.removeprefix("and ")
 
 
+def test_of_very_many_errors_the_number_is_told_and_none_is_kept() -> None:
+    value = record({"numbers": ["x"] * 20_000})
+    with pytest.raises(UnreadableError, match="value: there are 20000 errors") as error:
+        read(value, Many, 2**20)
+    assert (error.value.__cause__, error.value.__context__) == (None, None)
+
+
 @given(st.binary(max_size=LIMIT))
 def test_whatever_the_bytes_nothing_but_unreadable_is_raised(value: bytes) -> None:
     reason(value)

@@ -1,6 +1,7 @@
 """A request becomes a result or a dead letter, whatever it brings."""
 
 import asyncio
+import gc
 import json
 from datetime import UTC, datetime
 from typing import Any
@@ -13,10 +14,11 @@ from hypothesis import strategies as st
 
 from callstream.contract.headers import task_id_of
 from callstream.contract.messages import Item, TaskResult
-from callstream.contract.records import Headers
+from callstream.contract.records import Headers, OutgoingRecord
 from callstream.runtime.settings import Settings
 from callstream.tasks import TaskContext, load_tasks, task
 from stream_app.output import Output, ProduceError, RecordTooLargeError
+from stream_app.reading import UnreadableError
 from stream_app.task_agent import TaskAgent
 from tests.unit.executors import EXECUTORS
 from tests.unit.records import CALLBACK_URL, RECEIVED, Broker, header, record
@@ -106,6 +108,30 @@ async def test_a_record_that_cannot_be_read_is_a_dead_letter_with_the_reason(
     reason, error = reason_and_error
     assert header(letter, "dead_letter_reason") == reason
     assert error in (header(letter, "dead_letter_error") or b"")
+
+
+def held_errors() -> list[object]:
+    return [found for found in gc.get_objects() if isinstance(found, UnreadableError)]
+
+
+class KeptErrors(Broker):
+    """Looks, while it is asked to take a record, for errors that are still held."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._before = held_errors()  # which other tests left
+        self.errors: list[object] = []
+
+    async def produce(self, record: OutgoingRecord) -> None:
+        await super().produce(record)
+        self.errors += [error for error in held_errors() if all(error is not other for other in self._before)]
+
+
+async def test_what_is_wrong_with_a_record_is_not_held_until_its_dead_letter_is_written() -> None:
+    broker = KeptErrors()
+    await agent(Output(broker, 2**20)).process(record({"callback_url": CALLBACK_URL, "message": [{}]}))
+    assert [taken.topic for taken in broker.taken] == ["task.dead-letters", "task.results"]
+    assert broker.errors == []
 
 
 @pytest.mark.parametrize(

@@ -155,7 +155,6 @@ async def test_a_small_answer_that_would_become_a_large_one_is_never_inflated_wh
         "http://[::1/",
         "http://api.example/\x00",
         "http://☃.example/",
-        "http://" + "x" * 70_000,
     ],
 )
 async def test_a_url_that_cannot_be_used_is_a_readable_error_and_nothing_is_sent(url: str) -> None:
@@ -184,6 +183,61 @@ async def test_a_header_that_frames_the_request_is_a_readable_error_and_nothing_
         await fetched(failing(AssertionError("sent")), headers={name: "1"})
 
 
+async def test_the_headers_of_a_request_are_made_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For each header that is set httpx looks through all: those of one item took the loop for minutes."""
+    looks = 0
+    look = httpx.Headers.__setitem__
+
+    def counted(headers: httpx.Headers, name: str, value: str) -> None:
+        nonlocal looks
+        looks += 1
+        look(headers, name, value)
+
+    monkeypatch.setattr(httpx.Headers, "__setitem__", counted)
+    sent: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        sent.append(request)
+        return answering(b"1")(request)
+
+    headers = {f"x-{number}": str(number) for number in range(100)}
+    assert await fetched(answer, headers=headers) == 1
+    assert sent[0].headers.items() >= headers.items()
+    assert looks < 10
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({"headers": {f"{number:x}": "" for number in range(95_000)}}, "at most 100 headers, and not 95000"),
+        ({"headers": {f"{number:x}": [] for number in range(101)}}, "at most 100 headers"),
+        ({"headers": {"a": "x" * 8_192, "b": "x" * 8_192}}, "at most 16384 characters"),
+        ({"headers": {"x" * 16_385: ""}}, "at most 16384 characters"),
+        ({"url": "http://api.example/" + "x" * 8_192}, "at most 8192 characters"),
+        ({"name": "x" * 1_025}, "at most 1024 characters"),
+    ],
+    ids=["headers", "wrong headers", "values", "names", "url", "name"],
+)
+def test_what_an_item_holds_is_bounded_and_refused_by_one_error(fields: dict[str, Any], text: str) -> None:
+    message = [{"name": "a", "url": URL} | fields]
+    with pytest.raises(ValidationError) as error:
+        TaskRequest[DataItem].model_validate_json(json.dumps({"callback_url": CALLBACK_URL, "message": message}))
+    assert error.value.error_count() == 1
+    assert text in error.value.errors()[0]["msg"]
+
+
+def test_the_bounds_of_an_item_are_told_in_its_schema() -> None:
+    fields = DataItem.model_json_schema()["properties"]
+    assert (fields["name"]["maxLength"], fields["url"]["maxLength"]) == (1_024, 8_192)
+    assert fields["headers"]["maxProperties"] == 100
+    assert "16384 characters" in fields["headers"]["description"]
+
+
+async def test_an_item_may_be_as_large_as_its_bounds() -> None:
+    headers = {f"{number:0100}": "x" * 63 for number in range(100)}
+    assert await fetched(answering(b"1"), name="x" * 1_024, url=f"{URL}?".ljust(8_192, "x"), headers=headers) == 1
+
+
 @pytest.mark.parametrize(
     ("fields", "method", "body", "content_type"),
     [
@@ -209,7 +263,8 @@ async def test_the_items_headers_are_sent_and_win() -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         return answering(json.dumps([request.headers["X-Key"], request.headers["user-agent"]]).encode())(request)
 
-    assert await fetched(answer, headers={"x-key": "k", "User-Agent": "mine"}) == ["k", "mine"]
+    headers = {"X-KEY": "first", "x-key": "k", "User-Agent": "mine"}
+    assert await fetched(answer, headers=headers) == ["k", "mine"]
 
 
 async def test_a_redirect_is_not_followed() -> None:
