@@ -99,7 +99,7 @@ class Connections:
 
     def enter(self, connection: Connection) -> str | None:
         """Take `connection` in; return why it has to go again, if so."""
-        client = _client(connection.client)
+        client = client_name(connection.client)
         self._clients[connection] = client
         self._of_client[client] += 1
         self.arrives(connection)
@@ -161,8 +161,8 @@ class Connections:
             self._said, self._unsaid = now, 0
 
 
-def _client(address: tuple[str, int] | None) -> str:
-    """Return by what a client is known."""
+def client_name(address: tuple[str, int] | None) -> str:
+    """Return by what a client is known: its address, or its network."""
     host = address[0] if address else ""
     if ":" not in host:
         return host

@@ -54,6 +54,7 @@ def run(settings: Settings, listener: socket.socket, workers: int, health: socke
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # a client is who is connected, whoever it says that it is
         timeout_graceful_shutdown=round(settings.gateway.deadline.total_seconds()) + 1,
     )
     host, port = listener.getsockname()[:2]

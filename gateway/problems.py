@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.status import HTTP_422_UNPROCESSABLE_CONTENT, HTTP_500_INTERNAL_SERVER_ERROR
 
+from callstream.contract.validation import first_errors
 from callstream.runtime.logs import get_logger
 
 log = get_logger()
@@ -52,7 +53,7 @@ def errors_json(error: pydantic_core.ValidationError) -> bytes:
 
     Else a large body would have an answer as large, which who does not read it leaves in our memory.
     """
-    details = [_in_body(detail) for detail in error.errors(include_url=False)[:_ERRORS]]
+    details = [_in_body(detail) for detail in first_errors(error, _ERRORS)]
     body = _details_json(details)
     return body if len(body) <= _ERRORS_SIZE else _details_json([_shortened(detail) for detail in details])
 

@@ -22,6 +22,7 @@ from callstream.runtime.logs import get_logger
 from callstream.runtime.settings import Settings
 from callstream.tasks import Task, Tasks
 from gateway.body import MARGIN, read_body
+from gateway.connections import client_name
 from gateway.idempotency import Keys, OtherBodyError
 from gateway.problems import ProblemError, ValidationProblem, problem_responses, wrong_header
 from gateway.publisher import OutcomeUnknownError, Publisher, RefusedError, TooLargeError
@@ -61,7 +62,8 @@ class Intake:
         began = time.perf_counter()
         by = asyncio.get_running_loop().time() + self._deadline * MARGIN
         body = await read_body(request, self._limit, by)
-        await self._validator.validate(task, body, by)
+        client = client_name(request.client)
+        await self._validator.validate(task, body, client, by)
         key = _idempotency_key(request)
         task_id = new_task_id() if key is None else keyed_task_id(task.path, key)
         record = self._record(task, task_id, body, _passed_on(request))

@@ -1,6 +1,8 @@
-"""The program of a validation process, `python -m gateway.validation_worker ITEMS BYTES`, asked over standard input.
+"""The program of a validation process, which is asked over standard input.
 
-ITEMS is the most that a request may have, BYTES the memory that the process may take beyond what it starts with.
+It is `python -m gateway.validation_worker ITEMS BYTES SECONDS`: ITEMS is the most that a request may have, BYTES the
+memory that the process may take beyond what it starts with, SECONDS the time of a core that one body may take. A body
+that takes more ends the process.
 
 It says one byte when it is ready. A question is the size of the task type's name, the name, the size of the body, the
 body. An answer is its size and what `body_errors` makes of the errors; nothing if there are none.
@@ -9,6 +11,7 @@ body. An answer is its size and what `body_errors` makes of the errors; nothing 
 import gc
 import os
 import resource
+import signal
 import sys
 from typing import BinaryIO
 
@@ -17,6 +20,7 @@ from gateway.body_errors import body_errors
 
 SIZE_BYTES = 8
 READY = b"!"
+_OUT_OF_MEMORY = 3  # exit code
 
 
 def main() -> None:
@@ -26,12 +30,18 @@ def main() -> None:
     tasks = load_tasks()
     gc.freeze()
     gc.disable()  # a collection walks a body's hundreds of thousands of new values, again and again
-    item_limit, memory = map(int, sys.argv[1:])
+    item_limit, memory, seconds = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
     _limit_memory(memory)
     answers.write(READY)
     answers.flush()
     while (name := _read(sys.stdin.buffer)) is not None:
-        answer = body_errors(tasks[name.decode()], _read(sys.stdin.buffer) or b"", item_limit)
+        body = _read(sys.stdin.buffer) or b""
+        signal.setitimer(signal.ITIMER_PROF, seconds)  # SIGPROF ends the process, also amid code that is not Python
+        try:
+            answer = body_errors(tasks[name.decode()], body, item_limit)
+        except MemoryError:
+            os._exit(_OUT_OF_MEMORY)
+        signal.setitimer(signal.ITIMER_PROF, 0)
         answers.write(len(answer).to_bytes(SIZE_BYTES) + answer)
         answers.flush()
         del answer

@@ -1,5 +1,6 @@
 """Attacks on the gateway's port."""
 
+import asyncio
 import json
 import random
 from functools import partial
@@ -115,6 +116,34 @@ async def nested_payload(chance: random.Random, target: Target) -> None:
         )
     )
     await target.post(DATA, body)
+
+
+@rest(weight=2)
+async def wrong_everywhere(chance: random.Random, target: Target) -> None:
+    """As many errors as a body can have; below and above what is validated in the loop."""
+    size = chance.choice([16_000, 32_000, 64_000, target.body_limit - 1_000])
+    head = b'{"callback_url": "%s", "message": [' % target.honest.encode()
+    wrong = [
+        head + b'{"name": "x", "url": "u", "headers": {%s}}]}' % b",".join([b'"":1'] * (size // 5)),
+        head + b"%s]}" % b",".join([b"{}"] * (size // 3)),
+        head + b'{"name": "x", "url": "u", "payload": [%s]}]}' % b",".join([b"{}"] * (size // 3)),
+    ]
+    answer = await target.post(chance.choice([CALCULATION, DATA]), chance.choice(wrong))
+    if answer.status == 503 and b"died" in answer.body:
+        target.hole(f"to come again, though it would again be {answer.body[:300]!r}")
+
+
+@rest(weight=1)
+async def crowd(chance: random.Random, target: Target) -> None:
+    """One client on many connections, each with a body that is dear to validate."""
+    size = chance.choice([15_000, 32_000, 64_000, 200_000])
+    value = chance.choice([b"[]", b"{}", b"1e100", b"[" * 100 + b"]" * 100])
+    body = b'{"callback_url": "%s", "message": [{"name": "x", "url": "u", "payload": {"a": [%s]}}]}' % (
+        target.honest.encode(),
+        b",".join([value] * (size // (len(value) + 1))),
+    )
+    source = chance.choice(SOURCES)
+    await asyncio.gather(*(target.send(request(DATA, body), source=source) for _ in range(50)))
 
 
 @rest(weight=2)

@@ -116,7 +116,7 @@ async def test_an_answer_is_small_however_large_what_is_wrong(client: httpx.Asyn
     assert answer.status_code == 422
     assert len(answer.content) < 20_000
     for detail in answer.json()["detail"]:
-        assert detail["loc"][:3] == ["body", "message", 0]
+        assert detail["loc"][0] == "body"
         assert detail.keys() >= {"type", "loc", "msg", "input"}
 
 

@@ -16,6 +16,7 @@ from tests.support.waiting import eventually
 VALID = {"callback_url": "http://receiver.example/", "message": []}
 PLENTY = 30.0  # seconds
 ITEMS = 10
+CLIENT = "192.0.2.1"
 
 
 def large(**changes: object) -> bytes:
@@ -43,20 +44,20 @@ def processes() -> list[psutil.Process]:
 
 
 async def test_a_small_body_starts_no_process(validator: Validator, task: Task) -> None:
-    await validator.validate(task, json.dumps(VALID).encode(), by())
+    await validator.validate(task, json.dumps(VALID).encode(), CLIENT, by())
     with pytest.raises(ValidationProblem):
-        await validator.validate(task, b"{}", by())
+        await validator.validate(task, b"{}", CLIENT, by())
     assert not processes()
 
 
 async def test_a_large_body_has_the_errors_that_a_small_one_has(validator: Validator, task: Task) -> None:
-    await validator.validate(task, large(), by())
+    await validator.validate(task, large(), CLIENT, by())
     told = []
     too_many: list[dict[str, object]] = [{}] * (ITEMS + 1)
     for wrong in ([{"name": 1}], too_many):
         for body in (large(message=wrong), json.dumps({**VALID, "message": wrong}).encode()):
             with pytest.raises(ValidationProblem) as found:
-                await validator.validate(task, body, by())
+                await validator.validate(task, body, CLIENT, by())
             told.append(json.loads(found.value.body))
     assert told[0] == told[1]
     assert told[2] == told[3]
@@ -64,29 +65,29 @@ async def test_a_large_body_has_the_errors_that_a_small_one_has(validator: Valid
 
 
 async def test_a_process_that_dies_is_a_503_and_is_replaced(validator: Validator, task: Task) -> None:
-    await validator.validate(task, large(), by())
+    await validator.validate(task, large(), CLIENT, by())
     (process,) = processes()
     process.send_signal(signal.SIGSTOP)
-    asked = asyncio.create_task(validator.validate(task, large(), by()))
+    asked = asyncio.create_task(validator.validate(task, large(), CLIENT, by()))
     await asyncio.sleep(0)
     process.kill()
     with pytest.raises(ProblemError) as refused:
         await asked
     assert (refused.value.status_code, refused.value.headers) == (503, {"Retry-After": "1"})
-    await validator.validate(task, large(), by())
+    await validator.validate(task, large(), CLIENT, by())
 
 
 async def test_who_cannot_have_a_turn_in_time_is_refused_and_the_next_is_served(
     validator: Validator, task: Task
 ) -> None:
-    await validator.validate(task, large(), by())
+    await validator.validate(task, large(), CLIENT, by())
     (process,) = processes()
     process.suspend()
     for _ in range(2):  # the first is asked and not answered, the second waits for its turn
         with pytest.raises(ProblemError):
-            await validator.validate(task, large(), by(0.05))
+            await validator.validate(task, large(), CLIENT, by(0.05))
     process.resume()
-    await validator.validate(task, large(), by())
+    await validator.validate(task, large(), CLIENT, by())
     assert [each.pid for each in processes()] == [process.pid], "it was not at fault"
 
 
@@ -94,28 +95,52 @@ async def test_a_process_that_does_not_answer_is_ended(task: Task) -> None:
     validator = Validator(2**20, ITEMS, 0.5)
     async with validator.running():
         validator._deadline = PLENTY
-        await validator.validate(task, large(), by())
+        await validator.validate(task, large(), CLIENT, by())
         validator._deadline = 0.05
         (process,) = processes()
         process.suspend()
         with pytest.raises(ProblemError):
-            await validator.validate(task, large(), by())
+            await validator.validate(task, large(), CLIENT, by())
         await eventually(lambda: not process.is_running())
 
 
-async def test_a_body_that_needs_more_memory_than_there_is_costs_the_process_alone(task: Task) -> None:
+@pytest.mark.parametrize(("limit", "most"), [("_memory", 0), ("_seconds", 0.001)])
+async def test_a_body_that_takes_more_than_there_is_costs_the_process_and_is_not_to_come_again(
+    validator: Validator, task: Task, limit: str, most: float
+) -> None:
+    usual = getattr(validator, limit)
+    setattr(validator, limit, most)
     item = {"name": "a", "url": "http://a.example/", "payload": {"a": [[]] * 250_000}}
-    validator = Validator(body_limit=0, item_limit=ITEMS, deadline=1)
-    async with validator.running():
+    with pytest.raises(ProblemError) as refused:
+        await validator.validate(load_tasks()["data"], large(message=[item]), CLIENT, by())
+    assert (refused.value.status_code, refused.value.headers) == (413, None)
+    assert not any(process.is_running() for process in processes())
+    setattr(validator, limit, usual)
+    await validator.validate(task, large(), CLIENT, by())
+
+
+async def test_one_client_after_the_other_has_a_large_body_validated(validator: Validator, task: Task) -> None:
+    await validator.validate(task, large(), CLIENT, by())
+    had: list[str] = []
+
+    async def validate(name: str) -> None:
+        await validator.validate(task, large(), name[0], by())
+        had.append(name)
+
+    await asyncio.gather(*map(validate, ["a1", "a2", "a3", "b1"]))
+    assert had == ["a1", "a2", "b1", "a3"], "a1 was asked at once, a2 came next, and then the other"
+
+
+async def test_what_is_past_its_deadline_is_not_validated(validator: Validator, task: Task) -> None:
+    for wrong in (b"{}", large(message=1)):
         with pytest.raises(ProblemError) as refused:
-            await validator.validate(load_tasks()["data"], large(message=[item]), by())
-        assert refused.value.status_code == 503
-        validator._deadline = PLENTY
-        await validator.validate(task, large(), by())
+            await validator.validate(task, wrong, CLIENT, by(-1))
+        assert (refused.value.status_code, refused.value.headers) == (503, {"Retry-After": "1"})
+    assert not processes()
 
 
 async def test_the_process_ends_with_the_gateway(task: Task) -> None:
     validator = Validator(2**20, ITEMS, PLENTY)
     async with validator.running():
-        await validator.validate(task, large(), by())
+        await validator.validate(task, large(), CLIENT, by())
     assert not processes()

@@ -1,0 +1,126 @@
+"""Turns at what only one can have at a time, given to one client after the other, however many each one asks for."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class FairQueue(Generic[T]):
+    """What waits, by client: each in turn has its oldest taken, so that none waits for more than one of another."""
+
+    def __init__(self) -> None:
+        self._clients: dict[str, deque[T]] = {}  # the one whose turn is next first
+
+    def __bool__(self) -> bool:
+        return bool(self._clients)
+
+    def put(self, client: str, waiting: T) -> None:
+        self._clients.setdefault(client, deque()).append(waiting)
+
+    def take(self) -> T:
+        """Return the next, of at least one."""
+        client = next(iter(self._clients))
+        own = self._clients.pop(client)
+        taken = own.popleft()
+        if own:
+            self._clients[client] = own
+        return taken
+
+
+class Turns:
+    """One turn at a time, round robin by client."""
+
+    def __init__(self) -> None:
+        self._taken = False
+        self._waiting: FairQueue[asyncio.Future[None]] = FairQueue()
+
+    async def take(self, client: str) -> None:
+        """Return when it is this one's turn, which lasts until `give_back`."""
+        if not self._taken:
+            self._taken = True
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.put(client, turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self.give_back()  # it came too late
+            raise
+
+    def give_back(self) -> None:
+        while self._waiting:
+            turn = self._waiting.take()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._taken = False
+
+
+@dataclass(eq=False)
+class _Work:
+    run: Callable[[], bytes]
+    by: float  # in the loop's time
+    result: asyncio.Future[bytes] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+
+class Slices:
+    """Runs short work in the event loop, at most `most` seconds of it in each of the loop's turns, and one more piece.
+
+    What is beyond that waits for the next turn, between which the loop does everything else; clients are served round
+    robin. What is not begun by its deadline is not begun any more.
+    """
+
+    def __init__(self, most: float, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._most = most
+        self._clock = clock
+        self._left = most  # seconds of this turn
+        self._turning = False  # the next turn is asked for
+        self._waiting: FairQueue[_Work] = FairQueue()
+
+    async def run(self, client: str, work: Callable[[], bytes], by: float) -> bytes:
+        """Return what `work` does.
+
+        Raises:
+            TimeoutError: it was not begun `by` then (in the loop's time).
+        """
+        if asyncio.get_running_loop().time() >= by:
+            raise TimeoutError
+        if self._left > 0 and not self._waiting:
+            return self._timed(work)
+        waiting = _Work(work, by)
+        self._waiting.put(client, waiting)
+        return await waiting.result
+
+    def _timed(self, work: Callable[[], bytes]) -> bytes:
+        if not self._turning:
+            self._turning = True
+            asyncio.get_running_loop().call_soon(self._turn)
+        began = self._clock()
+        try:
+            return work()
+        finally:
+            self._left -= self._clock() - began
+
+    def _turn(self) -> None:
+        self._turning = False
+        self._left = self._most
+        now = asyncio.get_running_loop().time()
+        while self._waiting and self._left > 0:
+            self._settle(self._waiting.take(), now)
+
+    def _settle(self, waiting: _Work, now: float) -> None:
+        if waiting.result.done():
+            return  # nobody waits any more
+        if now >= waiting.by:
+            waiting.result.set_exception(TimeoutError())
+            return
+        try:
+            waiting.result.set_result(self._timed(waiting.run))
+        except Exception as error:  # noqa: BLE001 - whose work it is has it
+            waiting.result.set_exception(error)

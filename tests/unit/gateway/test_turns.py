@@ -1,0 +1,109 @@
+"""How what only one can have at a time is shared."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from functools import partial
+
+import pytest
+
+from gateway.turns import FairQueue, Slices, Turns
+from tests.support.waiting import eventually
+
+LATER = 60.0  # seconds
+
+
+def test_who_asks_much_has_one_turn_and_then_the_others() -> None:
+    queue = FairQueue[str]()
+    for name in ("a1", "a2", "a3", "b1", "c1", "c2"):
+        queue.put(name[0], name)
+    taken = [queue.take() for _ in range(3)]
+    queue.put("b", "b2")
+    while queue:
+        taken.append(queue.take())
+    assert taken == ["a1", "b1", "c1", "a2", "c2", "b2", "a3"]
+
+
+async def test_a_turn_comes_to_each_client_and_past_those_that_gave_up() -> None:
+    turns, had = Turns(), list[str]()
+
+    async def have(name: str) -> None:
+        await turns.take(name[0])
+        had.append(name)
+
+    waiting = {name: asyncio.create_task(have(name)) for name in ("a1", "a2", "b1", "a3", "a4")}
+    await eventually(lambda: had == ["a1"])
+    waiting["a2"].cancel()
+    turns.give_back()
+    waiting["b1"].cancel()  # its turn is there, and it has not had it
+    for name in ("a3", "a4"):
+        await eventually(partial(had.__contains__, name))
+        turns.give_back()
+    await turns.take("c")
+    assert had == ["a1", "a3", "a4"]
+
+
+class Loop:
+    """Counts the event loop's turns, and the seconds of work."""
+
+    def __init__(self) -> None:
+        self.turn = 0
+        self.seconds = 0.0
+        self.done: list[tuple[str, int]] = []
+        self._count()
+
+    def clock(self) -> float:
+        return self.seconds
+
+    def work(self, client: str) -> bytes:
+        self.seconds += 0.002
+        self.done.append((client, self.turn))
+        return client.encode()
+
+    def _count(self) -> None:
+        self.turn += 1
+        self._next = asyncio.get_running_loop().call_soon(self._count)
+
+    def stop(self) -> None:
+        self._next.cancel()
+
+
+@pytest.fixture
+async def loop() -> AsyncIterator[Loop]:
+    counting = Loop()
+    yield counting
+    counting.stop()
+
+
+async def test_work_has_a_part_of_each_turn_of_the_loop(loop: Loop) -> None:
+    slices, by = Slices(0.005, loop.clock), asyncio.get_running_loop().time() + LATER
+    clients = ["a"] * 100 + ["b"]
+    asked = (slices.run(client, partial(loop.work, client), by) for client in clients)
+    assert await asyncio.gather(*asked) == [client.encode() for client in clients]
+    assert max(Counter(turn for _, turn in loop.done).values()) == 3, "the third is beyond 5 ms"
+    assert [client for client, _ in loop.done].index("b") < 6, "whoever asks much, the next is another's"
+    assert await slices.run("c", lambda: loop.work("c"), by) == b"c"
+
+
+async def test_work_whose_time_is_over_is_not_begun(loop: Loop) -> None:
+    slices, now = Slices(0.001, loop.clock), asyncio.get_running_loop().time()
+    with pytest.raises(TimeoutError):
+        await slices.run("a", lambda: loop.work("a"), now)
+    first = asyncio.create_task(slices.run("a", lambda: loop.work("a"), now + LATER))
+    waiting = asyncio.create_task(slices.run("a", lambda: loop.work("late"), asyncio.get_running_loop().time() + 1e-6))
+    assert await first == b"a"
+    with pytest.raises(TimeoutError):
+        await waiting
+    assert [client for client, _ in loop.done] == ["a"]
+
+
+async def test_an_error_of_the_work_is_its_own(loop: Loop) -> None:
+    slices, by = Slices(0.001, loop.clock), asyncio.get_running_loop().time() + LATER
+
+    def fail() -> bytes:
+        loop.work("a")
+        raise ZeroDivisionError
+
+    asked = [slices.run("a", fail, by), slices.run("a", fail, by), slices.run("a", lambda: loop.work("a"), by)]
+    outcomes = await asyncio.gather(*asked, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [ZeroDivisionError, ZeroDivisionError, bytes]
