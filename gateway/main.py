@@ -16,7 +16,6 @@ from fastapi import FastAPI
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
-from callstream.runtime.health import health_server
 from callstream.runtime.logs import configure_logging, get_logger
 from callstream.runtime.settings import Settings, load_settings
 from callstream.tasks import load_tasks
@@ -25,8 +24,9 @@ from gateway.body import MARGIN
 from gateway.budget import Budget
 from gateway.connections import Connections, Limits
 from gateway.ending import ending_in_time
+from gateway.health import health_thread
 from gateway.http_protocol import HttpProtocol
-from gateway.publisher import KafkaPublisher, Publisher
+from gateway.publisher import KafkaPublisher
 from gateway.validation import Validator
 
 log = get_logger()
@@ -90,24 +90,10 @@ def compose(budget: Budget, health: socket.socket | None) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         _end_with_parent()
         with ending_in_time(settings.gateway.deadline):
-            async with publisher.running(), validator.running(), _health(health, publisher):
+            async with publisher.running(), validator.running(), health_thread(health, publisher):
                 yield
 
     return create_app(settings, tasks, publisher, validator, lifespan)
-
-
-@asynccontextmanager
-async def _health(listener: socket.socket | None, publisher: Publisher) -> AsyncIterator[None]:
-    """Answer how it is on a port of its own, for whom it is no matter what the public one suffers."""
-
-    async def live() -> None:
-        return None
-
-    async def ready() -> str | None:
-        return publisher.trouble
-
-    async with health_server(listener, live=live, ready=ready):
-        yield
 
 
 def _limits(settings: Settings) -> Limits:
