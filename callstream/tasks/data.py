@@ -127,10 +127,15 @@ async def _read(response: httpx.Response, context: TaskContext) -> bytes:
     """Return the decoded body, for which room is taken; httpx's own decoders inflate a chunk whole, however large."""
     decode = _decoder(response.headers.get("content-encoding", "identity").strip().lower())
     body = bytearray()
+    read, most = 0, context.fetch_limit + context.fetch_limit // 1_000 + _PIECE  # with all that a coding may add
     try:
         async for chunk in response.aiter_raw():
+            read += len(chunk)
+            if read > most:  # of which little or nothing comes when it is decoded
+                raise _too_large(context.fetch_limit)
             for piece in decode(chunk):
-                _check_size(len(body) + len(piece), context.fetch_limit)
+                if len(body) + len(piece) > context.fetch_limit:
+                    raise _too_large(context.fetch_limit)
                 await context.answers.take(len(piece), large=len(body) > _SMALL)
                 body += piece
     except BaseException:
@@ -139,9 +144,8 @@ async def _read(response: httpx.Response, context: TaskContext) -> bytes:
     return bytes(body)
 
 
-def _check_size(size: int, limit: int) -> None:
-    if size > limit:
-        raise TaskError(f"the API's answer is larger than {limit} bytes")
+def _too_large(limit: int) -> TaskError:
+    return TaskError(f"the API's answer is larger than {limit} bytes")
 
 
 def _decoder(coding: str) -> Callable[[bytes], Iterable[bytes]]:
@@ -159,6 +163,8 @@ def _decoder(coding: str) -> Callable[[bytes], Iterable[bytes]]:
                 yield (piece := inflate.decompress(inflate.unconsumed_tail, _PIECE))
         except zlib.error as error:
             raise TaskError(f"the API's answer is not valid gzip: {error}") from error
+        if inflate.unused_data:  # zlib would keep, and copy again and again, all that follows
+            raise TaskError("the API's answer is not valid gzip: it goes on behind its end")
 
     return decode
 

@@ -140,6 +140,14 @@ async def bomb(chance: random.Random, writer: Writer) -> None:
 
 
 @stranger
+async def endless_gzip(chance: random.Random, writer: Writer) -> None:
+    """Bytes without end, of which nothing comes when they are decoded."""
+    start = chance.choice([gzip.compress(b"1"), gzip.compress(b"")[:10], gzip.compress(b"")[:3] + b"\x10" + bytes(6)])
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n" + start)
+    await _flood(writer, chance.choice([_CHUNK, b"\0\0\0\xff\xff" * 1_000, b"a" * 64_000, gzip.compress(b"") * 3_000]))
+
+
+@stranger
 async def odd_json(chance: random.Random, writer: Writer) -> None:
     most = chance.choice([1_000, 2**20 - 100, 2**20, 2**20 + 1])
     body = chance.choice(

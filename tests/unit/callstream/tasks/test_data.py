@@ -99,6 +99,9 @@ BOMB = gzip.compress(b"[" + b" " * 10_000_000 + b"]")
         (answering([b'"', *[b"x" * 100] * LIMIT]), f"larger than {LIMIT} bytes"),
         (answering(b"{}", content_encoding="gzip"), "not valid gzip"),
         (answering(gzip.compress(b'{"a": 1}')[:-12], content_encoding="gzip"), "not JSON"),
+        (answering(gzip.compress(b"{}") + b"\0", content_encoding="gzip"), "not valid gzip: it goes on"),
+        (answering([gzip.compress(b"{}"), b"\0"], content_encoding="gzip"), "not valid gzip: it goes on"),
+        (answering([gzip.compress(b"{}")] * 2, content_encoding="gzip"), "not valid gzip: it goes on"),
         (answering(gzip.compress(gzip.compress(b"{}")), content_encoding="gzip, gzip"), "encoded as 'gzip, gzip'"),
         (answering(zlib.compress(b"{}"), content_encoding="deflate"), "encoded as 'deflate'"),
         (answering(b"{}", content_encoding="br"), "encoded as 'br'"),
@@ -124,6 +127,31 @@ async def test_no_more_of_an_answer_is_read_than_the_limit() -> None:
     with pytest.raises(TaskError, match="larger than"):
         await fetched(lambda _: httpx.Response(200, content=endless()))
     assert sent == 3
+
+
+@pytest.mark.parametrize(
+    ("start", "rest"),
+    [
+        (gzip.compress(b"1"), bytes(1_000)),
+        (gzip.compress(b"")[:10], b"\0\0\0\xff\xff" * 200),  # blocks of nothing
+        (gzip.compress(b"")[:3] + b"\x10" + bytes(6), b"a" * 1_000),  # a comment
+    ],
+    ids=["behind the end", "empty blocks", "comment"],
+)
+async def test_no_more_of_an_answer_is_read_than_could_be_its_limit_encoded(start: bytes, rest: bytes) -> None:
+    sent = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal sent
+        yield start
+        while sent < 1_000_000:
+            sent += len(rest)
+            yield rest
+
+    headers = {"content-encoding": "gzip"}
+    with pytest.raises(TaskError, match=r"larger than|goes on behind"):
+        await fetched(lambda _: httpx.Response(200, headers=headers, content=endless()))
+    assert sent < 20_000
 
 
 async def test_a_small_answer_that_would_become_a_large_one_is_never_inflated_whole() -> None:
