@@ -4,10 +4,19 @@ import re
 import zlib
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import httpx
-from pydantic import BeforeValidator, Field, JsonValue, PlainValidator, ValidationInfo
+from pydantic import (
+    BeforeValidator,
+    Field,
+    GetCoreSchemaHandler,
+    JsonValue,
+    PlainValidator,
+    TypeAdapter,
+    ValidationInfo,
+)
+from pydantic_core import core_schema
 
 from callstream.contract.framing import is_framing
 from callstream.contract.messages import Item
@@ -59,11 +68,29 @@ def _counted(value: object) -> object:
     return value
 
 
-Headers = Annotated[
+_Headers = Annotated[
     dict[str, str],
     Field(max_length=_HEADERS, description=f"At most {_HEADERS_SIZE} characters of names and values together"),
     BeforeValidator(_counted),
 ]
+_headers = TypeAdapter(dict[str, str])
+
+
+class PackedHeaders(NamedTuple):
+    """Headers as JSON: as a dict of texts they are ten times as large for as long as their task waits."""
+
+    data: bytes = b"{}"
+
+    def unpacked(self) -> dict[str, str]:
+        return _headers.validate_json(self.data)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _: object, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.no_info_after_validator_function(cls._pack, handler(_Headers))
+
+    @classmethod
+    def _pack(cls, headers: dict[str, str]) -> "PackedHeaders":
+        return cls(encode_json(headers))
 
 
 class DataItem(Item):
@@ -71,7 +98,7 @@ class DataItem(Item):
 
     url: str = Field(max_length=_URL_LIMIT)
     method: Literal["GET", "POST"] = "GET"
-    headers: Headers = Field(default_factory=dict)
+    headers: PackedHeaders = Field(default_factory=PackedHeaders)
     payload: Payload = Field(default_factory=lambda: RawJson(b"{}"))
 
 
@@ -100,7 +127,8 @@ def _request(item: DataItem, http: httpx.AsyncClient) -> httpx.Request:
         raise TaskError("the url cannot be used: it must be an absolute http or https URL with a host")
     if url.port is not None and not 0 < url.port <= _LAST_PORT:
         raise TaskError(f"the url cannot be used: there is no port {url.port}")
-    _check_headers(item.headers)
+    item_headers = item.headers.unpacked()
+    _check_headers(item_headers)
     headers = {"accept-encoding": ("accept-encoding", "gzip")}  # by their names in lower case
     if url.userinfo:  # sent as a header and not left in the URL, where aiohttp would find it once more
         credentials = b64encode(f"{url.username}:{url.password}".encode()).decode()
@@ -110,7 +138,7 @@ def _request(item: DataItem, http: httpx.AsyncClient) -> httpx.Request:
     if item.method == "POST":
         content = item.payload.data
         headers["content-type"] = ("content-type", "application/json")
-    headers |= {name.lower(): (name, value) for name, value in item.headers.items()}
+    headers |= {name.lower(): (name, value) for name, value in item_headers.items()}
     # Made at once: httpx looks through all of them for each that is set later.
     return http.build_request(item.method, url, headers=list(headers.values()), content=content)
 
@@ -131,11 +159,9 @@ async def _read(response: httpx.Response, context: TaskContext) -> bytes:
     try:
         async for chunk in response.aiter_raw():
             read += len(chunk)
-            if read > most:  # of which little or nothing comes when it is decoded
-                raise _too_large(context.fetch_limit)
+            _check_size(read, most, context.fetch_limit)  # of which little or nothing may come when it is decoded
             for piece in decode(chunk):
-                if len(body) + len(piece) > context.fetch_limit:
-                    raise _too_large(context.fetch_limit)
+                _check_size(len(body) + len(piece), context.fetch_limit, context.fetch_limit)
                 await context.answers.take(len(piece), large=len(body) > _SMALL)
                 body += piece
     except BaseException:
@@ -144,8 +170,9 @@ async def _read(response: httpx.Response, context: TaskContext) -> bytes:
     return bytes(body)
 
 
-def _too_large(limit: int) -> TaskError:
-    return TaskError(f"the API's answer is larger than {limit} bytes")
+def _check_size(size: int, most: int, limit: int) -> None:
+    if size > most:
+        raise TaskError(f"the API's answer is larger than {limit} bytes")
 
 
 def _decoder(coding: str) -> Callable[[bytes], Iterable[bytes]]:

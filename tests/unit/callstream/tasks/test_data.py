@@ -266,6 +266,20 @@ async def test_an_item_may_be_as_large_as_its_bounds() -> None:
     assert await fetched(answering(b"1"), name="x" * 1_024, url=f"{URL}?".ljust(8_192, "x"), headers=headers) == 1
 
 
+def test_headers_that_wait_take_no_more_than_they_took_in_the_request() -> None:
+    """1,000 items may have 100 each: as texts in dicts those of one body are 10 MiB."""
+    item = {"name": "", "url": "", "headers": {f"{number:x}": "" for number in range(100)}}
+    value = json.dumps({"message": [item] * 500}, separators=(",", ":")).encode()
+    tracemalloc.start()
+    try:
+        request = TaskRequest[DataItem].model_validate_json(value)
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(request.message[0].headers.unpacked()) == 100
+    assert held < 3 * len(value)
+
+
 @pytest.mark.parametrize(
     ("fields", "method", "body", "content_type"),
     [
