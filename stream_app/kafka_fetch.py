@@ -6,6 +6,7 @@ aiokafka's fetcher decides what to fetch and when; the answers are read here, in
 
 import asyncio
 import time
+from collections import defaultdict
 from typing import Any, NamedTuple
 
 from aiokafka.consumer.fetcher import FetchResult, OffsetResetStrategy
@@ -22,6 +23,7 @@ from aiokafka.structs import TopicPartition as Partition
 from callstream.contract.records import Gap
 from callstream.runtime.logs import get_logger
 from stream_app.kafka_fetched import Fetched, Limits
+from stream_app.kafka_marks import Marks
 
 log = get_logger()
 # How the client fetches: docs/decisions/0011-fetch-when-all-is-polled.md.
@@ -64,6 +66,7 @@ class Fetches:
         self._gaps: dict[Partition, Gap] = {}  # to be told before what is read next
         self._said: dict[Partition, type[KafkaError]] = {}
         self._moved = moved
+        self._marks: defaultdict[Partition, Marks] = defaultdict(Marks)
 
     def take_the_place(self) -> None:
         """Fetch from now on for the fetcher, which must not have begun."""
@@ -124,6 +127,8 @@ class Fetches:
         if assignment is not self._assignment:
             self._assignment = assignment
             self._said.clear()
+            for each in self._marks.keys() - assignment.tps:
+                del self._marks[each]
             # A gap at the beginning is found again by whoever reads the partition now; one like this may not be.
             for each in set(self._moved) - assignment.tps:
                 self._moved.pop(each, None)
@@ -166,6 +171,7 @@ class Fetches:
             aborted=answer.aborted,
             limits=self._limits,
             gaps=self._gaps,
+            marks=self._marks[answer.partition],
         )
         if records.empty:
             return False

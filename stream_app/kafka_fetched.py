@@ -8,6 +8,7 @@ from aiokafka.structs import ConsumerRecord
 from aiokafka.structs import TopicPartition as Partition
 
 from callstream.contract.records import Gap
+from stream_app.kafka_marks import Marks
 from stream_app.kafka_records import PADDING, Batch, Item, frames_of
 
 
@@ -23,6 +24,7 @@ class Fetched:
 
     `data` is what the broker sent for a fetch at `position`, `end` where its log ended, `aborted` the producer and the
     first offset of each aborted transaction in it. The partition's gap among `gaps` is told first and taken from them.
+    `marks` are the partition's, from one answer to the next.
     """
 
     def __init__(  # noqa: PLR0913 - what an answer has
@@ -35,6 +37,7 @@ class Fetched:
         aborted: Sequence[tuple[int, int]],
         limits: Limits,
         gaps: dict[Partition, Gap],
+        marks: Marks,
     ) -> None:
         self._partition = partition
         self._data = data + PADDING
@@ -45,6 +48,7 @@ class Fetched:
         self._aborting: set[int] = set()  # producers whose records are of an aborted transaction
         self._limits = limits
         self._gaps = gaps
+        self._marks = marks
         self._records = self._read()
 
     def __iter__(self) -> Iterator[ConsumerRecord]:
@@ -92,27 +96,27 @@ class Fetched:
         yield from self._items(batch, raw)
 
     def _items(self, batch: Batch, raw: bytes) -> Iterator[ConsumerRecord]:
-        damaged: bytes | None = None  # what stood between the last good record and the next one
+        damaged: bytearray | None = None  # what stood between the last good record and the next one
         why = "what is in the batch is no record"
-        items: Iterator[Item | bytes] = iter(())
         try:
-            items = batch.items(self._limits.inflated)
-            for item in items:
+            most = self._limits.inflated
+            for item in batch.inflated(most).items(most, self.next_fetch_offset, self._marks):
                 if isinstance(item, bytes):
-                    damaged = (damaged or b"") + item[: self._limits.kept - len(damaged or b"")]
+                    damaged = bytearray() if damaged is None else damaged
+                    damaged += item[: self._limits.kept - len(damaged)]
                     continue
                 if item.offset < self.next_fetch_offset:
                     damaged = None
                     continue  # it was read before: a fetch from the middle of a batch brings all of it
                 if damaged is not None:
-                    yield from self._unreadable(damaged, item.offset, why)
+                    yield from self._unreadable(bytes(damaged), item.offset, why)
                     damaged = None
                 self.next_fetch_offset = item.offset + 1
                 yield self._record(item, None)
         except Exception as error:  # noqa: BLE001 - likewise
-            damaged, why = raw, f"{type(error).__name__}: {error}"
+            damaged, why = bytearray(raw), f"{type(error).__name__}: {error}"
         if damaged is not None:
-            yield from self._unreadable(damaged, batch.following, why)
+            yield from self._unreadable(bytes(damaged), batch.following, why)
         self.next_fetch_offset = max(self.next_fetch_offset, batch.following)
 
     def _passed_over(self, batch: Batch) -> bool:

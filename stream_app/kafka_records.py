@@ -6,7 +6,6 @@ readers are used where nothing speaks against it; they raise at the first thing 
 
 import struct
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from typing import NamedTuple
 
 from aiokafka.record.default_records import DefaultRecordBatch
@@ -15,6 +14,7 @@ from aiokafka.record.util import decode_varint
 
 from callstream.contract.records import Headers
 from stream_app.inflate import inflate
+from stream_app.kafka_marks import Marks, Spot, frames
 
 PADDING = bytes(64)  # to stand behind what is read: aiokafka's reader looks a few bytes beyond the end of damaged bytes
 LEAST = 17  # bytes that have an offset, a length and a magic
@@ -26,6 +26,8 @@ _ATTRIBUTES_AT = 21
 # Where there is more, the slower reader is used, which bounds what a record may unfold to.
 _SMALL = 2**19  # bytes
 MOST_HEADERS = 1_000  # a record; each takes up to a hundred times the memory that it has in the log
+MOST_RECORDS = 200_000  # a batch; going over more would take the thread that sends heartbeats for too long
+_COUNT_AT = 57
 
 
 class DamagedError(Exception):
@@ -93,79 +95,129 @@ class Batch(NamedTuple):
         if not valid:
             raise DamagedError("its checksum is not that of its bytes")
 
-    def items(self, limit: int) -> Iterator[Item | bytes]:
-        """Yield the records in the order of their offsets, and in their place the bytes of those that are damaged.
+    def inflated(self, limit: int) -> "Batch":
+        """Return the batch with its records uncompressed; itself, if they are or it is of an older format.
 
         Raises:
             InflateError: what is compressed cannot be had within `limit` bytes.
         """
-        if self.magic in _LEGACY_MAGICS:
-            return _ordered(_legacy(self, limit), self)
-        whole = self._inflated(limit)
-        return _ordered(_quickly(whole) if whole.end - whole.start <= _SMALL else _carefully(whole), whole)
-
-    def _inflated(self, limit: int) -> "Batch":
         codec = self.attributes & _CODEC
-        if not codec:
+        if not codec or self.magic in _LEGACY_MAGICS:
             return self
         payload = inflate(codec, self.raw[_HEADER.size :], limit)
         head = bytearray(self.raw[: _HEADER.size])
         struct.pack_into(">h", head, _ATTRIBUTES_AT, self.attributes & ~_CODEC)
         data = b"".join((head, payload, PADDING))
-        return self._replace(data=data, start=0, end=len(data) - len(PADDING))
+        return self._replace(data=data, start=0, end=len(data) - len(PADDING), attributes=self.attributes & ~_CODEC)
+
+    def items(self, limit: int, position: int, marks: Marks) -> Iterator[Item | bytes]:
+        """Yield the records in the order of their offsets, and in their place the bytes of those that are damaged.
+
+        Of what stands before `position` little or nothing comes, and `marks`, which are kept from one reading of a
+        partition to the next, say where that ends.
+
+        Raises:
+            DamagedError: it has more than MOST_RECORDS.
+            InflateError: it is of an older format, and what is compressed cannot be had within `limit` bytes.
+        """
+        if self.magic in _LEGACY_MAGICS:
+            return (item for item, _ in _ordered(_legacy(self, limit), self, _NOWHERE))
+        head = _HEADER.unpack_from(self.data, self.start)
+        if head[-1] > MOST_RECORDS:
+            raise DamagedError(f"it has {head[-1]} records, and more than {MOST_RECORDS} are not read")
+        marks.of((head[0], head[5], self.end - self.start), Spot(self.base - 1, _HEADER.size, 0))
+        begin = _skip(self, position, marks)
+        read = _quickly if self.end - self.start <= _SMALL else _carefully
+        return _noted(_ordered(read(self, begin), self, begin), marks)
 
 
-def _ordered(items: Iterable[Item | bytes], batch: Batch) -> Iterator[Item | bytes]:
+def _skip(batch: Batch, position: int, marks: Marks) -> Spot:
+    """Go over what stands before `position`; what is damaged behind the last good record there is not gone over."""
+    found = marks.before(position)
+    last, _, count = found
+    for end, delta in frames(batch.data, batch.start + found.at, batch.end):
+        offset = batch.base + delta
+        count += 1
+        if last < offset < batch.following:
+            if offset >= position:
+                break
+            last, found = offset, Spot(offset, end - batch.start, count)
+            marks.note(found)
+        if count >= MOST_RECORDS:
+            break
+    return found
+
+
+# What is read, and the spot behind it; its offset is not looked at before `_ordered`.
+_Read = tuple[Item | bytes, Spot]
+
+
+def _ordered(read: Iterable[_Read], batch: Batch, begin: Spot) -> Iterator[_Read]:
     """Take for damaged what claims a place that it cannot have."""
-    last = batch.base - 1 if batch.magic == 2 else -1  # noqa: PLR2004 - likewise
-    for item in items:
+    last = begin.last
+    for item, spot in read:
         if isinstance(item, Item):
             if not last < item.offset < batch.following:
-                yield item.value or b""
+                yield item.value or b"", spot
                 continue
             last = item.offset
+        yield item, spot
+
+
+def _noted(read: Iterable[_Read], marks: Marks) -> Iterator[Item | bytes]:
+    for item, spot in read:
+        if isinstance(item, Item):
+            marks.note(spot)
         yield item
 
 
-def _quickly(batch: Batch) -> Iterator[Item | bytes]:
+def _quickly(batch: Batch, begin: Spot) -> Iterator[_Read]:
     """Read with aiokafka's reader as far as it gets, and the rest carefully."""
-    count = 0
+    spot, at = begin, batch.start + begin.at
+    head = bytearray(batch.raw[: _HEADER.size])
+    (count,) = struct.unpack_from(">i", head, _COUNT_AT)
+    struct.pack_into(">i", head, _COUNT_AT, max(count - begin.number, 0))
+    data = b"".join((head, memoryview(batch.data)[at : batch.end], PADDING))
     try:
-        for found in DefaultRecordBatch(batch.raw):
+        for found in DefaultRecordBatch(memoryview(data)[: -len(PADDING)]):
             if len(found.headers) > MOST_HEADERS:
                 break
-            yield Item(found.offset, found.timestamp, found.key, found.value, tuple(found.headers))
-            count += 1
+            length, behind = decode_varint(batch.data, batch.start + spot.at)
+            spot = Spot(found.offset, behind + length - batch.start, spot.number + 1)
+            yield Item(found.offset, found.timestamp, found.key, found.value, tuple(found.headers)), spot
         else:
             return
     except Exception:  # noqa: BLE001, S110 - whatever it is that damaged bytes make it raise
         pass
-    yield from islice(_carefully(batch), count, None)
+    yield from _carefully(batch, spot)
 
 
-def _carefully(batch: Batch) -> Iterator[Item | bytes]:
+def _carefully(batch: Batch, begin: Spot) -> Iterator[_Read]:
     head = _HEADER.unpack_from(batch.data, batch.start)
-    first_timestamp, max_timestamp, count = head[7], head[8], head[12]
-    at = batch.start + _HEADER.size
+    first_timestamp, max_timestamp, said = head[7], head[8], head[12]
+    at, count = batch.start + begin.at, begin.number
     while at < batch.end:
-        count -= 1
+        count += 1
         try:
-            length, begin = decode_varint(batch.data, at)
+            length, start = decode_varint(batch.data, at)
         except ValueError:
-            length, begin = -1, at
-        if length < 0 or begin + length > batch.end:
-            yield batch.data[at : batch.end]  # where the next one begins cannot be told
+            length, start = -1, at
+        if length < 0 or start + length > batch.end or count > MOST_RECORDS:
+            yield batch.data[at : batch.end], begin  # where the next one begins cannot be told
             return
+        end = start + length
         try:
-            delta, offset_delta, key, value, headers = _body(batch.data, begin, begin + length)
+            delta, offset_delta, key, value, headers = _body(batch.data, start, end)
         except (ValueError, DamagedError):
-            yield batch.data[at : begin + length]
+            yield batch.data[at:end], begin
         else:
+            offset = batch.base + offset_delta
             timestamp = max_timestamp if batch.attributes & _LOG_APPEND_TIME else first_timestamp + delta
-            yield Item(batch.base + offset_delta, None if timestamp == -1 else timestamp, key, value, headers)
-        at = begin + length
-    if count > 0:
-        yield b""  # it has fewer than it says
+            item = Item(offset, None if timestamp == -1 else timestamp, key, value, headers)
+            yield item, Spot(offset, end - batch.start, count)
+        at = end
+    if count < said:
+        yield b"", begin  # it has fewer than it says
 
 
 def _body(data: bytes, begin: int, end: int) -> tuple[int, int, bytes | None, bytes | None, Headers]:
@@ -216,10 +268,13 @@ class _Reader:
         return part
 
 
-def _legacy(batch: Batch, limit: int) -> Iterator[Item | bytes]:
+_NOWHERE = Spot(-1, 0, 0)  # no marks are made where nothing new is written
+
+
+def _legacy(batch: Batch, limit: int) -> Iterator[_Read]:
     """Read a message of magic 0 or 1, or those that are compressed in it; its offset is then that of the last."""
     if not batch.attributes & _CODEC:
-        yield _message(batch.raw, batch.magic)
+        yield _message(batch.raw, batch.magic), _NOWHERE
         return
     plain = bytearray(batch.raw)
     plain[LEAST] &= ~_CODEC
@@ -227,13 +282,16 @@ def _legacy(batch: Batch, limit: int) -> Iterator[Item | bytes]:
     inner = inflate(batch.attributes & _CODEC, memoryview(wrapped or b""), limit).tobytes() + PADDING
     messages: list[Item | bytes] = []
     for start, end in frames_of(inner, len(inner) - len(PADDING)):
+        if len(messages) == MOST_RECORDS:
+            raise DamagedError(f"it has more than {MOST_RECORDS} records")
         try:
             messages.append(_message(memoryview(inner)[start:end], batch.magic))
         except Exception:  # noqa: BLE001 - whatever it is that damaged bytes make it raise
             messages.append(inner[start:end])
     last = next((each.offset for each in reversed(messages) if isinstance(each, Item)), 0)
     shift = batch.base - last if batch.magic else 0
-    yield from (each._replace(offset=each.offset + shift) if isinstance(each, Item) else each for each in messages)
+    for each in messages:
+        yield (each._replace(offset=each.offset + shift) if isinstance(each, Item) else each), _NOWHERE
 
 
 def _message(raw: memoryview, magic: int) -> Item:

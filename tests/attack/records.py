@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import cache, partial
 
 import cramjam
+from aiokafka.record.util import decode_varint, encode_varint
 
 from tests.attack.kinds import attack
 from tests.attack.material import (
@@ -191,6 +192,31 @@ async def foreign_batch(chance: random.Random, target: Target) -> None:
         lambda: batch(None, value, None, b""),
     ]
     await target.put(topic, chance.randrange(2), chance.choice(forms)())
+
+
+@records(weight=1)
+async def batch_of_very_many(chance: random.Random, target: Target) -> None:
+    """A small batch that unfolds to more records, or more headers, than a reader can go over at once."""
+    topic = chance.choice([*REQUESTS, RESULTS, *target.tiers])
+    count, headers = chance.choice([(300, 1_000), (20, 10_000), (200_001, 0)])
+    await target.put(topic, chance.randrange(2), _many(count, headers))
+
+
+@cache
+def _many(count: int, headers: int) -> bytes:
+    raw, records = batch(None, headers=[("", b"")] * headers), bytearray()
+    tail = raw[HEAD:]
+    _, at = decode_varint(tail, 0)
+    attributes_and_time, fields = tail[at : at + 2], tail[at + 3 :]
+    for number in range(count):
+        offset = bytearray()
+        encode_varint(number, offset.append)
+        body = attributes_and_time + offset + fields
+        encode_varint(len(body), records.append)
+        records += body
+    last = struct.pack(">i", count - 1)
+    head = raw[: ATTRIBUTES_AT + 2] + last + raw[ATTRIBUTES_AT + 6 : HEAD - 4] + struct.pack(">i", count)
+    return compressed(head, 4, bytes(cramjam.zstd.compress(bytes(records))))
 
 
 @cache

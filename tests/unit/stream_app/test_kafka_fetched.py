@@ -5,7 +5,7 @@ import random
 import resource
 import struct
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import cramjam
 import pytest
@@ -16,7 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from callstream.contract.records import Gap
+from stream_app import kafka_records
 from stream_app.kafka_fetched import Fetched, Limits
+from stream_app.kafka_marks import Marks
 from tests.support.batches import ATTRIBUTES_AT, HEAD, NAME, batch, compressed, sealed, with_name
 
 HERE = Partition("calculation.requests", 3)
@@ -25,11 +27,22 @@ LIMITS = Limits(kept=MIB, inflated=8 * MIB)
 
 
 def read(
-    data: bytes, position: int = 0, *, end: int = 10**6, aborted: Sequence[tuple[int, int]] = ()
+    data: bytes,
+    position: int = 0,
+    *,
+    end: int = 10**6,
+    aborted: Sequence[tuple[int, int]] = (),
+    marks: Marks | None = None,
 ) -> tuple[list[ConsumerRecord], int]:
     """Return what is read of `data`, and where the next fetch begins."""
-    fetched = Fetched(HERE, data, position, end=end, aborted=aborted, limits=LIMITS, gaps={})
+    fetched = fetched_from(data, position, end=end, aborted=aborted, marks=marks or Marks())
     return list(fetched), fetched.next_fetch_offset
+
+
+def fetched_from(
+    data: bytes, position: int, *, end: int = 10**6, aborted: Sequence[tuple[int, int]] = (), marks: Marks
+) -> Fetched:
+    return Fetched(HERE, data, position, end=end, aborted=aborted, limits=LIMITS, gaps={}, marks=marks)
 
 
 def values(found: list[ConsumerRecord]) -> list[bytes | tuple[int, int] | None]:
@@ -163,6 +176,56 @@ def test_headers_without_number_do_not_unfold(count: int) -> None:
     assert values(read(raw + batch(b"behind", base=1))[0]) == [(0, 1), b"behind"]
 
 
+MANY = batch(*[b"x" * 300] * 3_000)
+
+
+def counted(monkeypatch: pytest.MonkeyPatch, module: object, name: str) -> list[object]:
+    """Return a list that grows by an entry for whatever the function of this name returns or yields."""
+    found: list[object] = []
+    function = getattr(module, name)
+
+    def counting(*args: object) -> object:
+        answer = function(*args)
+        if isinstance(answer, Iterator):
+            return (found.append(each) or each for each in answer)  # type: ignore[func-returns-value]
+        found.append(answer)
+        return answer
+
+    monkeypatch.setattr(module, name, counting)
+    return found
+
+
+def test_nothing_before_a_position_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be millions of headers, in the thread that sends heartbeats."""
+    decoded = counted(monkeypatch, kafka_records, "_body")
+    assert next(fetched_from(MANY, 2_900, marks=Marks())).offset == 2_900
+    assert len(decoded) == 1
+
+
+def test_a_batch_that_is_read_again_is_gone_over_from_near_the_place_that_was_reached(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    marks = Marks()
+    passed = counted(monkeypatch, kafka_records, "frames")
+    for position, most in ((2_900, 2_901), (2_900, 1_001), (2_950, 1_001), (1_500, 1_001), (0, 1)):
+        passed.clear()
+        assert next(fetched_from(MANY, position, marks=marks)).offset == position
+        assert len(passed) <= most
+    other = batch(*[b"y" * 300] * 3_000)  # of a log that was made anew
+    assert next(fetched_from(other, 2_900, marks=marks)).value == b"y" * 300
+
+
+def test_a_batch_of_too_many_records_is_damaged() -> None:
+    raw = batch(b"a")
+    most = kafka_records.MOST_RECORDS
+    lying = sealed(
+        raw[: ATTRIBUTES_AT + 2] + struct.pack(">i", most) + raw[27 : HEAD - 4] + struct.pack(">i", most + 1)
+    )
+    found, _ = read(lying + batch(b"behind", base=most + 1))
+    assert values(found) == [(0, most + 1), b"behind"]
+    assert "200001 records" in found[0].checksum.why
+
+
 def transaction(raw: bytes, producer: int, *, control: bool = False) -> bytes:
     attributes = 0x10 | (0x20 if control else 0)
     with_producer = raw[:43] + struct.pack(">q", producer) + raw[51:]
@@ -232,6 +295,12 @@ def test_any_damage_leaves_records_and_gaps_in_order_and_costs_nothing_behind_it
         gap = each.checksum
         covered += range(gap.first, gap.until) if isinstance(gap, Gap) else [each.offset]
     assert covered == sorted(set(covered))
+    marks = Marks()
+    for position in covered:
+        again, _ = read(bytes(whole) + batch(b"behind", base=count), position, marks=marks)
+        assert values(again) == [
+            value for each, value in zip(found, values(found), strict=True) if each.offset >= position
+        ] or position not in {each.offset for each in found}
     if whole == raw:
         assert covered == list(range(count + 1))
     else:  # a record may claim the next one's offset, as if the log was compacted
