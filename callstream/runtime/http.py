@@ -4,8 +4,10 @@ import errno
 import os
 import re
 import ssl
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+import weakref
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, nullcontext
+from functools import partial
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import aiohttp
@@ -17,6 +19,7 @@ from callstream.contract.framing import is_framing
 from callstream.runtime.connections import BUFFER, FIELD_LIMIT, FIELDS, Connector, Response
 from callstream.runtime.egress import AddressRefusedError, EgressGuard, GuardedResolver
 from callstream.runtime.logs import get_logger
+from callstream.runtime.places import Places
 
 log = get_logger()
 USER_AGENT = f"callstream/{callstream.__version__}"
@@ -53,6 +56,48 @@ class _Transport(AiohttpTransport):
             raise httpx.RemoteProtocolError(f"{type(error).__name__}: {error}", request=request) from error
         except ValueError as error:  # a header that cannot be sent, a name that cannot be looked up
             raise httpx.LocalProtocolError(f"{type(error).__name__}: {error}", request=request) from error
+
+
+class _SharedTransport(httpx.AsyncBaseTransport):
+    """Sends a request when there is a place for its host, which it holds until the answer is closed.
+
+    Who calls may give a context manager as the request's extension `waiting`, for the time until then.
+    """
+
+    def __init__(self, transport: httpx.AsyncBaseTransport, connections: int) -> None:
+        self._transport = transport
+        self._places = Places(connections)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        host = request.url.host
+        with request.extensions.get("waiting", nullcontext)():
+            await self._places.take(host)
+        try:
+            response = await self._transport.handle_async_request(request)
+        except BaseException:
+            self._places.give(host)
+            raise
+        assert isinstance(response.stream, httpx.AsyncByteStream)  # noqa: S101 - for mypy; the transport is async
+        response.stream = _HeldStream(response.stream, partial(self._places.give, host))
+        return response
+
+
+class _HeldStream(httpx.AsyncByteStream):
+    """An answer's body, which calls `give` once, when it is closed or nobody has it any more."""
+
+    def __init__(self, stream: httpx.AsyncByteStream, give: Callable[[], None]) -> None:
+        self._stream = stream
+        self._give = weakref.finalize(self, give)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for piece in self._stream:
+            yield piece
+
+    async def aclose(self) -> None:
+        try:
+            await self._stream.aclose()
+        finally:
+            self._give()
 
 
 def _translated(error: httpx.TransportError, request: httpx.Request) -> httpx.TransportError:
@@ -110,8 +155,6 @@ async def open_transport(
     connector = Connector(
         reuse=reuse,
         limit=connections,
-        # One host that hangs leaves as many to all others; for callbacks the bulkheads see to it.
-        limit_per_host=0 if reuse else (connections + 1) // 2,
         keepalive_timeout=_IDLE if reuse else None,
         use_dns_cache=False,
         resolver=resolver,
@@ -140,13 +183,14 @@ async def open_client(connections: int, guard: EgressGuard) -> AsyncIterator[htt
     """Open a client over such a transport; what one answer sets, no other request sends.
 
     Its requests are made of what others sent, with their credentials: each has a connection of its own. What frames a
-    request and what is between two ends of a connection is the transport's alone, whatever a handler says of it.
+    request and what is between two ends of a connection is the transport's alone, whatever a handler says of it. Hosts
+    share the connections, as `Places` has it.
     """
     no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
     async with (
         open_transport(connections, guard, reuse=False) as transport,
         httpx.AsyncClient(
-            transport=transport,
+            transport=_SharedTransport(transport, connections),
             headers={"user-agent": USER_AGENT},
             cookies=no_cookies,
             event_hooks={"request": [_leave_framing]},

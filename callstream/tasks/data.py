@@ -106,7 +106,7 @@ class DataItem(Item):
 async def fetch(item: DataItem, context: TaskContext) -> RawJson:
     """Fetch JSON from each API."""
     try:
-        response = await context.http.send(_request(item, context.http), stream=True)
+        response = await context.http.send(_request(item, context), stream=True)
         try:
             if response.status_code >= _HTTP_ERROR:
                 raise TaskError(f"the API answered {response.status_code}")
@@ -120,7 +120,7 @@ async def fetch(item: DataItem, context: TaskContext) -> RawJson:
     return _checked(body, context)
 
 
-def _request(item: DataItem, http: httpx.AsyncClient) -> httpx.Request:
+def _request(item: DataItem, context: TaskContext) -> httpx.Request:
     """Return the request that the item describes, checked here and not left to what a transport makes of it."""
     url = httpx.URL(item.url)
     if url.scheme not in {"http", "https"} or not url.host or "%" in url.host:  # % is what a space became
@@ -140,7 +140,10 @@ def _request(item: DataItem, http: httpx.AsyncClient) -> httpx.Request:
         headers["content-type"] = ("content-type", "application/json")
     headers |= {name.lower(): (name, value) for name, value in item_headers.items()}
     # Made at once: httpx looks through all of them for each that is set later.
-    return http.build_request(item.method, url, headers=list(headers.values()), content=content)
+    extensions = {"waiting": context.waiting}
+    return context.http.build_request(
+        item.method, url, headers=list(headers.values()), content=content, extensions=extensions
+    )
 
 
 def _check_headers(headers: Mapping[str, str]) -> None:

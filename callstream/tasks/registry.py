@@ -3,6 +3,7 @@
 import inspect
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
@@ -54,12 +55,15 @@ class RegistryError(Exception):
 class TaskContext:
     """What a handler may use beside its item.
 
-    `fetch_limit` is the most bytes that it should read of an answer; of `answers` it takes the room for them.
+    `fetch_limit` is the most bytes that it should read of an answer; of `answers` it takes the room for them. The
+    item's time begins behind a block of `waiting`, for which the task's counts; given as a request's extension of
+    this name, it spans what the request waits for a connection.
     """
 
     http: httpx.AsyncClient
     fetch_limit: int
     answers: Share = field(default_factory=unlimited)
+    waiting: Callable[[], AbstractContextManager[None]] = nullcontext
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,9 @@ import asyncio
 import inspect
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, NamedTuple
 
@@ -54,6 +56,26 @@ class _Deadline(NamedTuple):
     @property
     def of_whole(self) -> str:
         return f"the task was not finished within {self.whole:g} s"
+
+
+class _Clock:
+    """The time of one item in the event loop: `scope` ends with it, and `text` says what was too long."""
+
+    def __init__(self, deadline: _Deadline) -> None:
+        self._deadline = deadline
+        end, self.text = deadline.of_next_item(asyncio.get_running_loop().time())
+        self.scope = asyncio.timeout_at(end)
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Leave the block as much time as the task has; the item's own begins behind it."""
+        self._set(self._deadline.end, self._deadline.of_whole)
+        yield
+        self._set(*self._deadline.of_next_item(asyncio.get_running_loop().time()))
+
+    def _set(self, end: float, text: str) -> None:
+        self.scope.reschedule(end)
+        self.text = text
 
 
 async def run_items(
@@ -173,16 +195,17 @@ async def _take_at_last(share: Share, size: int, deadline: _Deadline) -> None:
 
 
 async def _call(task: Task, item: Item, context: TaskContext, deadline: _Deadline) -> Any:  # noqa: ANN401 - a handler's
-    value = task.handler(item, context) if task.takes_context else task.handler(item)
+    clock = _Clock(deadline)
+    more = (replace(context, waiting=clock.stopped),) if task.takes_context else ()
+    value = task.handler(item, *more)
     if not inspect.isawaitable(value):
         return value
-    end, text = deadline.of_next_item(asyncio.get_running_loop().time())
     try:
-        async with asyncio.timeout_at(end) as scope:
+        async with clock.scope:
             return await value
     except TimeoutError:
-        if scope.expired():
-            raise TaskError(text) from None
+        if clock.scope.expired():
+            raise TaskError(clock.text) from None
         raise
 
 

@@ -45,6 +45,14 @@ async def strange_api(chance: random.Random, target: Target) -> None:
     await target.post(DATA, {"callback_url": target.honest, "message": items})
 
 
+@rest(weight=2)
+async def hanging_apis(chance: random.Random, target: Target) -> None:
+    """Fetches that hold as many connections as they are given, to hosts that say nothing or little."""
+    slow = [url for url in target.strangers if url.endswith(("/hang/", "/crawl/"))]
+    items = [{"name": "x", "url": f"{chance.choice(slow)}{number}"} for number in range(10)]
+    await target.post(DATA, {"callback_url": target.honest, "message": items})
+
+
 @rest(weight=6)
 async def item_headers(chance: random.Random, target: Target) -> None:
     """An item sets headers of its request: framing, hop by hop, and those that no request may have."""

@@ -1,9 +1,12 @@
 """HTTP out keeps nothing between requests, and every trouble is an error of httpx."""
 
+import asyncio
 import errno
+import gc
 import os
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import aiohttp
@@ -26,6 +29,12 @@ NOT_TLS = ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number (_ss
 NOT_TLS.reason = "WRONG_VERSION_NUMBER"
 
 
+async def no_content() -> AsyncIterator[bytes]:
+    """Be a body that is streamed, as one from the network is."""
+    for piece in (b"",):
+        yield piece
+
+
 @pytest.fixture
 async def client() -> AsyncIterator[httpx.AsyncClient]:
     async with open_client(1, GUARD) as client:
@@ -39,7 +48,8 @@ def requests(monkeypatch: pytest.MonkeyPatch) -> list[httpx.Request]:
 
     async def answer(_: AiohttpTransport, request: httpx.Request) -> httpx.Response:
         made.append(request)
-        return httpx.Response(302, headers={"set-cookie": "session=secret; Path=/", "location": "/elsewhere"})
+        headers = {"set-cookie": "session=secret; Path=/", "location": "/elsewhere"}
+        return httpx.Response(302, headers=headers, content=no_content())
 
     monkeypatch.setattr(AiohttpTransport, "handle_async_request", answer)
     return made
@@ -61,6 +71,42 @@ async def test_no_redirect_is_followed(client: httpx.AsyncClient, requests: list
 async def test_a_request_says_who_sends_it(client: httpx.AsyncClient, requests: list[httpx.Request]) -> None:
     await client.get(URL)
     assert requests[0].headers["user-agent"] == f"callstream/{callstream.__version__}"
+
+
+@pytest.mark.usefixtures("requests")
+async def test_a_request_waits_for_a_place_until_the_answer_before_it_is_closed(client: httpx.AsyncClient) -> None:
+    waits: list[str] = []
+
+    @contextmanager
+    def waiting() -> Iterator[None]:
+        waits.append("begins")
+        yield
+        waits.append("ends")
+
+    other = httpx.Request("GET", "http://other.example/", extensions={"waiting": waiting})
+    answer = await client.send(httpx.Request("GET", URL), stream=True)
+    sending = asyncio.create_task(client.send(other))
+    await asyncio.sleep(0)
+    assert (waits, sending.done()) == (["begins"], False)
+    await answer.aclose()
+    assert (await sending).status_code == 302
+    assert waits == ["begins", "ends"]
+
+
+async def test_a_request_that_fails_and_an_answer_that_nobody_has_give_their_place_back(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(2):
+        with pytest.raises(httpx.HTTPError):
+            await client.get("http://127.0.0.1/")
+
+    async def answer(_: AiohttpTransport, __: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, content=no_content())
+
+    monkeypatch.setattr(AiohttpTransport, "handle_async_request", answer)
+    for _ in range(2):
+        await client.send(httpx.Request("GET", URL), stream=True)
+        gc.collect()
 
 
 async def failure(monkeypatch: pytest.MonkeyPatch, error: Exception) -> Exception:

@@ -206,6 +206,27 @@ async def test_an_ordinary_function_that_returns_an_awaitable_is_awaited(runs: P
     assert entries == Entries([{"item_0": 5}], [{"item_1": "TimeoutError: of its own"}])
 
 
+@task("waiting", path="/v1/waiting")
+async def wait_first(item: Work, context: TaskContext) -> str:
+    """Wait longer than an item may take for something that is not its own fault, and then for what the item says."""
+    with context.waiting():
+        await asyncio.sleep(0.05)
+    await item.outcome()
+    return "done"
+
+
+async def test_the_time_of_an_item_begins_when_what_it_waits_for_is_there() -> None:
+    work = items(lambda: asyncio.sleep(0), asyncio.Event().wait)
+    entries = await run(work, wait_first, deadline=timedelta(milliseconds=40))
+    assert entries.results == [{"item_0": "done"}]
+    assert entries.errors == [{"item_1": "no result within 0.04 s"}]
+
+
+async def test_an_item_that_waits_until_the_tasks_time_is_over_says_so() -> None:
+    (entry,) = (await run(items(1), wait_first, whole=timedelta(milliseconds=5))).errors
+    assert entry == {"item_0": "the task was not finished within 0.005 s"}
+
+
 async def test_all_items_together_have_a_deadline_too_and_those_that_never_began_say_so() -> None:
     never = asyncio.Event()
     entries = await run(items(never.wait, never.wait, never.wait), concurrency=1, whole=timedelta(seconds=0.05))
