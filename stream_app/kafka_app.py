@@ -121,8 +121,8 @@ class KafkaApp(faust.App):
     def hold(self, partition: TopicPartition) -> None:
         cast("Consumer", self.consumer).hold(partition)
 
-    def release(self, partition: TopicPartition) -> None:
-        cast("Consumer", self.consumer).release(partition)
+    def release(self, partition: TopicPartition, again_from: int | None = None) -> None:
+        cast("Consumer", self.consumer).release(partition, again_from)
 
     async def ping(self) -> None:
         """Return when the thread in which the consumer lives has answered."""

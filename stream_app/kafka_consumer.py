@@ -145,11 +145,11 @@ class Consumer(driver.Consumer):
 
     def hold(self, partition: TopicPartition) -> None:
         self.on_buffer_full(TP(*partition))
-        self._thread.fetch_no_more(TP(*partition), paused=True)
+        self._thread.fetch_no_more(TP(*partition))
 
-    def release(self, partition: TopicPartition) -> None:
+    def release(self, partition: TopicPartition, again_from: int | None) -> None:
         self.on_buffer_drop(TP(*partition))
-        self._thread.fetch_no_more(TP(*partition), paused=False)
+        self._thread.fetch_again(TP(*partition), again_from)
         self._released.set()
 
 

@@ -1,7 +1,7 @@
 """The thread in which Faust's consumer lives, and what is asked of the client there."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from aiokafka.errors import CommitFailedError, KafkaError
@@ -58,13 +58,25 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         except KafkaError:
             return {}
 
-    def fetch_no_more(self, tp: TP, *, paused: bool) -> None:
-        """Let the client fetch nothing of a partition, or something again; what it has polled is not touched."""
+    def fetch_no_more(self, tp: TP) -> None:
+        """Let the client fetch nothing of a partition; what it has polled is not touched."""
+        self._at(tp, lambda consumer, partition: consumer.pause(partition))
 
+    def fetch_again(self, tp: TP, position: int | None) -> None:
+        """Let the client fetch of a partition again, from `position` if that is given."""
+
+        def go_on(consumer: Any, partition: Any) -> None:
+            if position is not None:
+                consumer.seek(partition, position)
+            consumer.resume(partition)
+
+        self._at(tp, go_on)
+
+    def _at(self, tp: TP, do: Callable[[Any, Any], None]) -> None:
         def apply() -> None:
             consumer = self._ensure_consumer()
             if (partition := kafka_partition(tp)) in consumer.assignment():
-                (consumer.pause if paused else consumer.resume)(partition)
+                do(consumer, partition)
 
         self.thread_loop.call_soon_threadsafe(apply)
 

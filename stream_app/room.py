@@ -23,6 +23,7 @@ class Room:
     """
 
     def __init__(self, limit: Size, lanes: int) -> None:
+        self.most_waiting = limit.size // 2  # bytes of records that are read and not begun, beside those under way
         self._own = limit.part(2 * max(lanes, 1))
         self._shared_limit = Size(limit.records - lanes * self._own.records, limit.size - lanes * self._own.size)
         self._lanes: dict[Hashable, list[int]] = {}  # records and bytes of each lane

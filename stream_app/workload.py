@@ -14,10 +14,15 @@ from typing import Protocol, cast
 
 from callstream.contract.records import Record, TopicPartition
 from callstream.contract.sizes import memory_of
+from callstream.runtime.logs import get_logger
+from stream_app.partition import Partition
 from stream_app.room import Room
-from stream_app.window import Slot, Window
+from stream_app.window import Slot
 
 _LOOK_AGAIN = 60.0  # seconds
+_LET_GO = "the topic was made anew while records of the old one waited, too many to be kept"
+
+log = get_logger()
 
 
 class Flow(Protocol):
@@ -25,27 +30,8 @@ class Flow(Protocol):
 
     def hold(self, partition: TopicPartition) -> None: ...
 
-    def release(self, partition: TopicPartition) -> None: ...
-
-
-class _Partition:
-    """A partition's window, the records read that found no room in it, and the work under way."""
-
-    __slots__ = ("alarm", "alone", "lane", "name", "next", "running", "waiting", "window")
-
-    def __init__(self, name: TopicPartition, span: int, lane: Hashable) -> None:
-        self.name = name
-        self.lane = lane
-        self.window = Window(span)
-        self.waiting: deque[Record] = deque()
-        self.running: dict[asyncio.Task[None], float] = {}  # since when, the oldest first
-        self.next = 0  # what is before was admitted
-        self.alone = False  # what was begun last wants nothing beside it
-        self.alarm: asyncio.TimerHandle | None = None  # rings when the first of the waiting is to be begun
-
-    @property
-    def full(self) -> bool:
-        return self.window.full or (self.alone and bool(self.running))
+    def release(self, partition: TopicPartition, again_from: int | None = None) -> None:
+        """Go on; with `again_from`, read once more what begins there."""
 
 
 class Workload:
@@ -54,7 +40,8 @@ class Workload:
     `process` must not raise for anything that a record can bring; if it does, its record stays unfinished and `fail`
     is told, which is to end the process: what is not finished is read again. A record is not begun before `wake` (both
     it and `clock` in seconds since the epoch); those behind it in its partition wait with it, and no others do. While a
-    record that is to be `alone` is under way, no other of its partition is begun.
+    record that is to be `alone` is under way, no other of its partition is begun. Beyond what
+    the room has for those that wait, they are let go of, and read again when it is their turn.
     """
 
     def __init__(  # noqa: PLR0913 - its policy, and the world around it
@@ -79,10 +66,10 @@ class Workload:
         self._wake = wake
         self._alone = alone
         self._clock = clock
-        self._partitions: dict[TopicPartition, _Partition] = {}
-        self._cut: list[_Partition] = []  # what was read of logs that were cut off or made anew
+        self._partitions: dict[TopicPartition, Partition] = {}
+        self._cut: list[Partition] = []  # what was read of logs that were cut off or made anew
         self._since: dict[asyncio.Task[None], float] = {}  # where it differs from when it was begun
-        self._queue: deque[_Partition] = deque()  # those with waiting records, served in turn
+        self._queue: deque[Partition] = deque()  # those with waiting records, served in turn
         self._open = True
 
     @property
@@ -113,25 +100,26 @@ class Workload:
         """
         anew = record.gap is not None and record.gap.anew
         partition = self._cut_off(record.partition) if anew else self._partition(record.partition)
-        if record.offset < partition.next:
+        if not (anew or partition.takes(record)):
             return
         partition.next = record.following
         if anew:  # at once, for what waits may be forgotten
             self._begin(partition, record)
             return
         if partition.waiting or not self._has_room(partition) or self._wake(record) > self._clock():
-            partition.waiting.append(record)
+            partition.keep(record)
             if len(partition.waiting) == 1:
                 self._flow.hold(partition.name)
                 self._queue_up(partition)
+            self._bound_waiting(partition)
         else:
             self._begin(partition, record)
 
     def forget_waiting(self) -> None:
         """Forget what is not begun; whoever reads admits it again."""
         for partition in self._partitions.values():
-            partition.next = partition.window.following
-            partition.waiting.clear()
+            partition.read_on_from(partition.window.following)
+            partition.again = None
             self._dequeue(partition)
 
     @property
@@ -167,34 +155,44 @@ class Workload:
         self._open = True
         self._begin_waiting()
 
-    def _all(self) -> Iterator[_Partition]:
+    def _all(self) -> Iterator[Partition]:
         self._cut = [partition for partition in self._cut if partition.running or partition.waiting]
         yield from (*self._cut, *self._partitions.values())
 
-    def _partition(self, name: TopicPartition) -> _Partition:
+    def _partition(self, name: TopicPartition) -> Partition:
         if name not in self._partitions:
-            self._partitions[name] = _Partition(name, self._span, self._lane(name.topic))
+            self._partitions[name] = Partition(name, self._span, self._lane(name.topic))
         return self._partitions[name]
 
-    def _cut_off(self, name: TopicPartition) -> _Partition:
+    def _cut_off(self, name: TopicPartition) -> Partition:
         """Begin a partition again. What was read of it is done all the same, for its log may have it no more."""
         if (before := self._partitions.pop(name, None)) is not None:
             self._cut.append(before)
+            if before.again is not None:
+                log.error("records.lost", partition=f"{name.topic}/{name.partition}", first=before.again, why=_LET_GO)
+                self._dequeue(before)
         return self._partition(name)
 
     def _waits(self, name: TopicPartition) -> bool:
-        return name in self._partitions and bool(self._partitions[name].waiting)
+        return name in self._partitions and self._partitions[name].waits
 
-    def _dequeue(self, partition: _Partition) -> None:
+    def _bound_waiting(self, partition: Partition) -> None:
+        """Let go of what waits, where all of it is too much: of that which has to wait longest, or else of this."""
+        if sum(each.size for each in self._all()) <= self._room.most_waiting:
+            return
+        asleep = [each for each in self._partitions.values() if each.waiting and each.alarm is not None]
+        max(asleep, key=lambda each: each.due, default=partition).let_go()
+
+    def _dequeue(self, partition: Partition) -> None:
         if partition in self._queue:
             self._queue.remove(partition)
         if partition.alarm is not None:
             partition.alarm.cancel()
 
-    def _has_room(self, partition: _Partition) -> bool:
+    def _has_room(self, partition: Partition) -> bool:
         return self._open and not partition.full and self._room.has(partition.lane)
 
-    def _begin(self, partition: _Partition, record: Record) -> None:
+    def _begin(self, partition: Partition, record: Record) -> None:
         partition.alone = self._alone(record)
         slot = partition.window.begin(record.offset, record.following)
         task = asyncio.ensure_future(self._process(record))
@@ -202,7 +200,7 @@ class Workload:
         self._room.enter(partition.lane, size := memory_of(record))
         task.add_done_callback(partial(self._ended, partition, slot, size))
 
-    def _ended(self, partition: _Partition, slot: Slot, size: int, task: asyncio.Task[None]) -> None:
+    def _ended(self, partition: Partition, slot: Slot, size: int, task: asyncio.Task[None]) -> None:
         del partition.running[task]
         self._room.leave(partition.lane, size)
         self._since.pop(task, None)
@@ -216,9 +214,11 @@ class Workload:
             task.exception()  # seen; the partition's next owner reads the record again
         self._begin_waiting()
 
-    def _queue_up(self, partition: _Partition) -> None:
+    def _queue_up(self, partition: Partition) -> None:
         """Queue a partition for room when the first of its waiting records may be begun."""
-        seconds = self._wake(partition.waiting[0]) - self._clock()
+        if partition.waiting:
+            partition.due = self._wake(partition.waiting[0])
+        seconds = partition.due - self._clock()
         if seconds <= 0:
             partition.alarm = None
             self._queue.append(partition)
@@ -227,7 +227,7 @@ class Workload:
             later = min(seconds, _LOOK_AGAIN)
             partition.alarm = asyncio.get_running_loop().call_later(later, self._ring, partition)
 
-    def _ring(self, partition: _Partition) -> None:
+    def _ring(self, partition: Partition) -> None:
         self._queue_up(partition)
         self._begin_waiting()
 
@@ -239,7 +239,11 @@ class Workload:
             if not self._has_room(partition):
                 full.append(partition)
                 continue
-            self._begin(partition, partition.waiting.popleft())
+            if partition.again is not None:
+                partition.sent_back = True
+                self._flow.release(partition.name, partition.again)
+                continue
+            self._begin(partition, partition.pop())
             if partition.waiting:
                 self._queue_up(partition)
             elif not self._waits(partition.name):

@@ -57,6 +57,9 @@ async def test_a_sigkill_while_callbacks_wait_loses_none_and_repeats_no_attempt_
         await pipeline.submit_many(range(JOBS), wrong.url)
         # What was tried and is not committed yet may be tried once more; of what waits nothing may be forgotten.
         await eventually(lambda: pipeline.results_committed(2 * JOBS), 60, pipeline.callbacks.log_tail)
+        # Some waited for their first attempt, as their receiver had no room.
+        await eventually(lambda: len(wrong.calls) == JOBS, 60, pipeline.callbacks.log_tail)
+        await more_calls(wrong, JOBS)
         for _ in range(3):
             await more_calls(wrong, JOBS // 2)
             pipeline.callbacks.kill()

@@ -17,7 +17,7 @@ from tests.support.processes import CALLSTREAM, Service, run_to_end
 from tests.support.receiver import receiving
 from tests.support.waiting import eventually, free_port
 
-COUNT = 50
+COUNT = 20
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -26,7 +26,7 @@ async def test_a_stop_delivers_what_is_under_way_once_and_exits_0(
 ) -> None:
     env = {"CALLSTREAM_TOPICS__PREFIX": prefix, "CALLSTREAM_TOPICS__PARTITIONS": "2"}
     async with receiving() as receiver, pipeline_on(kafka.bootstrap, tmp_path, env) as pipeline:
-        receiver.delay = lambda: 1.0
+        receiver.delay = lambda: 0.5
         await pipeline.submit_many(range(COUNT), receiver.url)
         await eventually(lambda: receiver.calls.total() == COUNT, 20, pipeline.callbacks.log_tail)
         for service in (pipeline.gateway, pipeline.tasks, pipeline.callbacks):

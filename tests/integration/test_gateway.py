@@ -224,6 +224,7 @@ async def test_workers_share_a_port_and_end_with_their_parent(
 ) -> None:
     gateway = await start_gateway(kafka.bootstrap, "--workers", "2", CALLSTREAM_TOPICS__PREFIX=prefix)
     family = gateway.service.with_children()
+    await eventually(lambda: gateway.service.read_log().count("gateway.ready") == 2, 20, gateway.service.log_tail)
     assert (await gateway.post())[0] == 200
     psutil.Process(gateway.service.pid).send_signal(number)
     assert await gateway.service.wait() == 0
@@ -238,7 +239,7 @@ async def test_workers_of_a_killed_gateway_free_the_port(
     gateway.service.kill()
     await eventually(lambda: not any(alive(process) for process in family), 20)
     gateway.service.start()
-    await gateway.service.wait_until_ready()
+    await eventually(lambda: gateway.service.read_log().count("gateway.ready") == 2, 20, gateway.service.log_tail)
     assert (await gateway.post())[0] == 200
 
 

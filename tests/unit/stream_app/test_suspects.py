@@ -173,7 +173,7 @@ class Flow:
     def hold(self, partition: TopicPartition) -> None:
         pass
 
-    def release(self, partition: TopicPartition) -> None:
+    def release(self, partition: TopicPartition, again_from: int | None = None) -> None:
         pass
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from callstream.contract.records import Gap, Record, TopicPartition
+from callstream.contract.sizes import memory_of
 from stream_app import workload as module
 from stream_app.room import Room, Size
 from stream_app.workload import Workload
@@ -23,16 +24,19 @@ def record(partition: TopicPartition, offset: int) -> Record:
 
 
 class Reader:
-    """Stands for Kafka: what was committed, and which partitions are held."""
+    """Stands for Kafka: which partitions are held, and which are to be read again from where."""
 
     def __init__(self) -> None:
         self.held: set[TopicPartition] = set()
+        self.again: dict[TopicPartition, int] = {}
 
     def hold(self, partition: TopicPartition) -> None:
         self.held.add(partition)
 
-    def release(self, partition: TopicPartition) -> None:
+    def release(self, partition: TopicPartition, again_from: int | None = None) -> None:
         self.held.discard(partition)
+        if again_from is not None:
+            self.again[partition] = again_from
 
 
 class WorkloadMachine(RuleBasedStateMachine):
@@ -47,10 +51,11 @@ class WorkloadMachine(RuleBasedStateMachine):
         self.finished: set[tuple[TopicPartition, int]] = set()
         self.committed = dict.fromkeys(PARTITIONS, 0)
         self.read = dict.fromkeys(PARTITIONS, 0)
+        self.end = dict.fromkeys(PARTITIONS, 0)  # of what was ever read
         self.workload = Workload(
             self.process,
             span=SPAN,
-            room=Room(Size(IN_FLIGHT, 2**30), lanes=1),
+            room=Room(Size(IN_FLIGHT, IN_FLIGHT * memory_of(record(PARTITIONS[0], 0))), lanes=1),
             lane=lambda _: None,
             flow=self.reader,
             fail=self.failures.append,
@@ -71,9 +76,15 @@ class WorkloadMachine(RuleBasedStateMachine):
     @rule(partition=st.sampled_from(PARTITIONS), count=st.integers(1, 8))
     def read_on(self, partition: TopicPartition, count: int) -> None:
         async def admit() -> None:
+            again = self.reader.again.pop(partition, None)
+            if again is not None:  # what was on its way when the reader was sent back comes first
+                for offset in range(again + 1, self.read[partition]):
+                    self.workload.admit(record(partition, offset))
+                self.read[partition] = again
             for _ in range(count):
                 self.workload.admit(record(partition, self.read[partition]))
                 self.read[partition] += 1
+            self.end[partition] = max(self.end[partition], self.read[partition])
 
         self.loop.run_until_complete(admit())
         self.settle()
@@ -104,6 +115,7 @@ class WorkloadMachine(RuleBasedStateMachine):
 
         self.loop.run_until_complete(revoke())
         self.reader.held.discard(partition)
+        self.reader.again.pop(partition, None)
         self.read[partition] = self.committed[partition]
         self.settle()
 
@@ -129,6 +141,7 @@ class WorkloadMachine(RuleBasedStateMachine):
 
         self.loop.run_until_complete(rebalance())
         self.reader.held.clear()
+        self.reader.again.clear()
         self.read = dict(self.committed)
         self.settle()
 
@@ -159,14 +172,22 @@ class WorkloadMachine(RuleBasedStateMachine):
         places = [(work.partition, work.offset) for work, _ in self.under_way]
         assert len(places) == len(set(places))
 
+    @invariant()
+    def what_waits_is_bounded(self) -> None:
+        waiting = sum(len(each.waiting) for each in self.workload._all())
+        assert waiting <= IN_FLIGHT // 2
+
     def teardown(self) -> None:
-        while self.under_way:
+        while self.under_way or any(self.read[each] < self.end[each] for each in PARTITIONS) or self.reader.again:
             for _, outcome in self.under_way:
                 outcome.set_result(None)
             self.settle()
-        # Everything that was read is finished in the end, and what is to be committed says so.
+            for partition in set(PARTITIONS) - self.reader.held:
+                if partition in self.reader.again or self.read[partition] < self.end[partition]:
+                    self.read_on(partition, 1)
+        # Everything that was ever read is finished in the end, and what is to be committed says so.
         for partition, position in self.workload.positions().items():
-            assert position >= self.read[partition]  # or it was kept, and is to be read again from before
+            assert position >= self.end[partition]
         assert not self.reader.held
         assert not self.failures
         self.loop.close()
