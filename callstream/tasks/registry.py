@@ -1,5 +1,6 @@
 """Task types, found through the entry point group `callstream.tasks`."""
 
+import asyncio
 import inspect
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -57,13 +58,15 @@ class TaskContext:
 
     `fetch_limit` is the most bytes that it should read of an answer; of `answers` it takes the room for them. The
     item's time begins behind a block of `waiting`, for which the task's counts; given as a request's extension of
-    this name, it spans what the request waits for a connection.
+    this name, it spans what the request waits for a connection. Who computes for milliseconds in the event loop does so
+    in `turn`, and lets others have theirs before it leaves it.
     """
 
     http: httpx.AsyncClient
     fetch_limit: int
     answers: Share = field(default_factory=unlimited)
     waiting: Callable[[], AbstractContextManager[None]] = nullcontext
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 @dataclass(frozen=True)

@@ -94,6 +94,8 @@ async def run_items(
     async def work() -> None:
         began = time.perf_counter()
         for number, item in todo:  # which the workers share
+            if kept.too_large:
+                return  # nobody will read what the others come to
             outcome = await _run(task, item, context, deadline, executors)
             if isinstance(outcome, Failed):
                 await _take_at_last(context.answers, len(outcome.text), deadline)
@@ -120,20 +122,24 @@ class _Kept:
         self._left = limit
         self._outcomes: list[RawJson | Failed | None] = [None] * len(items)
 
+    @property
+    def too_large(self) -> bool:
+        return self._left < 0
+
     def add(self, number: int, outcome: RawJson | Failed) -> None:
         """Keep an outcome; when all of them have become too large to be written, none is kept any more."""
-        if self._left < 0:
+        if self.too_large:
             self._drop(outcome)
             return
         self._outcomes[number] = outcome
         self._left -= _size(outcome) + len(self._items[number].name)
-        if self._left < 0:
+        if self.too_large:
             for kept in self._outcomes:
                 self._drop(kept)
             self._outcomes.clear()
 
     def entries(self) -> Entries:
-        if self._left < 0:
+        if self.too_large:
             return Entries([], [], too_large=True)
         entries = Entries([], [])
         for item, outcome in zip(self._items, self._outcomes, strict=True):

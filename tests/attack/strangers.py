@@ -158,6 +158,8 @@ async def odd_json(chance: random.Random, writer: Writer) -> None:
             b"[" * 900 + b"]" * 900,
             b"NaN",
             b"9" * 4_301,
+            b"[" + b",".join([b"9" * 4_300] * (most // 4_301 - 1)) + b"]",
+            b"[" + b",".join([b"1e100"] * (most // 6 - 1)) + b"]",
             b'"\\ud800"',
             b'"' + b"a" * (most - 2) + b'"',
             b'{"a":1,"a":2}',

@@ -83,6 +83,20 @@ def test_what_json_does_not_have_is_not_written(value: Any) -> None:
         to_json(value)
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"[" + b",".join([b"9" * 4_300] * 20) + b"]",
+        b"[" + b",".join([b"1e100"] * 1_000) + b"]",
+        b"[1.7976931348623157e308]",
+    ],
+    ids=["integers", "exponents", "largest"],
+)
+def test_large_numbers_are_not_written_as_text_to_be_checked(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("callstream.contract.raw_json._encode", lambda _: pytest.fail("it was"))
+    assert good(data)
+
+
 def test_the_collector_goes_on_as_before() -> None:
     with without_collection():
         assert not gc.isenabled()

@@ -424,3 +424,30 @@ async def test_large_answers_that_come_to_no_end_leave_small_ones_their_room(mon
         endless_one.cancel()
         await asyncio.wait([endless_one])
         assert budget.used == 1 + len(b"[1]")
+
+
+def answering_again(body: bytes) -> Answer:
+    def answer(request: httpx.Request) -> httpx.Response:
+        return answering(body)(request)
+
+    return answer
+
+
+async def test_large_answers_are_checked_one_at_a_turn_of_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    turns, checked = 0, []
+
+    def check(_: bytes) -> None:
+        checked.append(turns)
+
+    async def turn() -> None:
+        nonlocal turns
+        while len(checked) < 10:
+            turns += 1
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr("callstream.tasks.data.check_json", check)
+    body = b'"' + b"x" * 5_000 + b'"'
+    many = replace(context(answering_again(body)), fetch_limit=10_000)
+    running = run_items(fetch, [item()] * 10, many, Limits(10, MINUTE, MINUTE), EXECUTORS)
+    await asyncio.gather(running, turn())
+    assert len(set(checked)) == 10

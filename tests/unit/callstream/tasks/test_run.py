@@ -313,3 +313,17 @@ async def test_without_room_a_result_waits_for_it_and_an_error_comes_only_of_the
         await eventually(lambda: budget._waiting)
         first.give(10)
         assert read_again(await waiting).results == [{"item_0": "text"}]
+
+
+async def test_when_the_entries_have_become_too_large_no_more_items_are_begun() -> None:
+    begun = 0
+
+    async def large() -> str:
+        nonlocal begun
+        begun += 1
+        return "x" * 100
+
+    limits = Limits(2, PATIENT, PATIENT, size=250)
+    entries = await run_items(ACT, items(*[large] * 50), CONTEXT, limits, EXECUTORS)
+    assert entries.too_large
+    assert begun <= 4
