@@ -7,15 +7,19 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
+import structlog
 import typer
 
 import callstream
+from callstream.contract.sizes import cut
+from callstream.runtime.logs import escaped, get_logger
 from callstream.runtime.settings import SettingsError
 from callstream.tasks import RegistryError
 from cli.dead_letters.commands import dead_letters_app
 from cli.errors import CommandError
 from cli.start import start
 
+log = get_logger()
 app = typer.Typer(
     help="REST in, Kafka through, callback out. Settings come from the environment or .env: `callstream settings`.",
     no_args_is_help=True,
@@ -32,7 +36,7 @@ Host = Annotated[str, typer.Option(help="Address to listen on.")]
 
 
 def main() -> None:
-    """Run the command; what the user can mend is said in a line, without a traceback."""
+    """Run the command; why it ended is said in a line, and of what nobody expected the debug log has the traceback."""
     # The first process of a container is deaf to SIGTERM until it has a handler; services set their own when they run.
     signal.signal(signal.SIGTERM, lambda number, _: os._exit(128 + number))
     try:
@@ -41,9 +45,13 @@ def main() -> None:
         sys.exit(_complain(error, 2))
     except CommandError as error:
         sys.exit(_complain(error, error.exit_code))
+    except Exception as error:
+        if structlog.is_configured():  # or the level is not known yet
+            log.debug("command.failed", exc_info=error)
+        sys.exit(_complain(f"failed: {escaped(cut(f'{type(error).__name__}: {error}'))}", 1))
 
 
-def _complain(error: Exception, exit_code: int) -> int:
+def _complain(error: Exception | str, exit_code: int) -> int:
     sys.stderr.write(f"{error}\n")
     return exit_code
 

@@ -55,10 +55,11 @@ def escape_controls(_logger: object, _method: str, event: structlog.typing.Event
 
     So nothing that a log holds acts on a terminal, and no line that a stranger wrote looks like one of ours.
     """
-    return {_escaped(key): _blocks(value) if key in _BLOCKS else _printable(value) for key, value in event.items()}
+    return {escaped(key): _blocks(value) if key in _BLOCKS else _printable(value) for key, value in event.items()}
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
+    """Return the text as one line that acts on no terminal."""
     return _CONTROLS.sub(lambda found: repr(found[0])[1:-1], text)
 
 
@@ -66,11 +67,11 @@ def _printable(value: object) -> object:
     """Return the value as it may be rendered; what is neither text nor a number becomes text."""
     if isinstance(value, bool | int | float) or value is None:
         return value
-    return _escaped(value if isinstance(value, str) else repr(value))
+    return escaped(value if isinstance(value, str) else repr(value))
 
 
 def _blocks(value: object) -> str:
-    return "\n".join(f"  {_escaped(line)}" for line in str(value).split("\n"))
+    return "\n".join(f"  {escaped(line)}" for line in str(value).split("\n"))
 
 
 def get_logger() -> Logger:

@@ -5,11 +5,11 @@ from typing import Any, NamedTuple
 
 import pydantic_core
 
-from callstream.contract.dead_letters import DeadLetter, opened
+from callstream.contract.dead_letters import DeadLetter, Reason, opened
 from callstream.contract.headers import readable_task_id
 from callstream.contract.messages import CALLBACK_URL_LIMIT
 from callstream.contract.receivers import receiver_of
-from callstream.contract.records import Record
+from callstream.contract.records import Gap, Record
 from callstream.contract.sizes import cut
 from callstream.contract.topics import Topics
 from cli.dead_letters.places import Place
@@ -34,7 +34,9 @@ class Letter(NamedTuple):
 
 
 def letter_of(record: Record, topics: Topics) -> Letter:
-    """Sum up a record of a dead-letter topic; it need not be readable, nor ours."""
+    """Sum up a record of a dead-letter topic; it need not be readable, nor ours, nor a record."""
+    if record.gap is not None:
+        return _damaged(record, record.gap)
     dead = opened(record)
     fields = _fields(record.value)
     return Letter(
@@ -46,6 +48,12 @@ def letter_of(record: Record, topics: Topics) -> Letter:
         reason=cut(dead.reason) if dead else "",
         error=cut(dead.error, _ERROR_LIMIT) if dead else "not written by Callstream",
     )
+
+
+def _damaged(record: Record, gap: Gap) -> Letter:
+    """Sum up what stands in the topic and cannot be decoded; of what time it is, it cannot tell."""
+    error = f"offsets {gap.first} to {gap.until - 1} cannot be read: {gap.why}"
+    return Letter(Place.of(record), _EPOCH, "", "", "", Reason.DAMAGED, cut(error, _ERROR_LIMIT))
 
 
 def is_result(original: Record, topics: Topics) -> bool:

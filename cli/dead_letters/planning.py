@@ -11,12 +11,14 @@ from callstream.contract.dead_letters import opened
 from callstream.contract.messages import CallbackAttempt, result_digest
 from callstream.contract.records import Record
 from callstream.contract.topics import Topics
+from callstream.runtime.logs import get_logger
 from cli.dead_letters.filters import Filters
 from cli.dead_letters.letters import Letter, is_result, letter_of
 from cli.dead_letters.places import Place
 from cli.dead_letters.reading import Source
 from cli.dead_letters.restoring import REPLAYED, Skip, homes, obstacle
 
+log = get_logger()
 DELIVERED = "delivered"
 _SKEW = timedelta(hours=1)  # clocks of several machines wrote the times
 
@@ -64,6 +66,8 @@ class Planner:
         return selected(candidates, await self._history(candidates), limit)
 
     def _candidate(self, record: Record, now: datetime) -> Candidate:
+        if record.gap is not None:
+            return Candidate(letter_of(record, self._topics), None, Skip.DAMAGED)
         dead = opened(record)
         result = dead is not None and is_result(dead.original, self._topics)
         digest = result_digest(record.value or b"") if result else None
@@ -72,12 +76,16 @@ class Planner:
 
     async def _history(self, candidates: Collection[Candidate]) -> History:
         history = History(set(), set())
-        if not candidates:
+        told = [candidate.letter for candidate in candidates if candidate.letter.task_id]
+        if not told:  # as of what could not be decoded
             return history
-        keys = {candidate.letter.task_id.encode() for candidate in candidates}
-        since = min(candidate.letter.at for candidate in candidates) - _SKEW
+        keys = {letter.task_id.encode() for letter in told}
+        since = min(letter.at for letter in told) - _SKEW
         async for record in self._source.scan([self._topics.attempts], since):
-            if record.key in keys:
+            if record.gap is not None:
+                where = str(Place.of(record))
+                log.warning("attempts.damaged", place=where, until=record.gap.until, why=record.gap.why)
+            elif record.key in keys:
                 remember(history, record)
         return history
 

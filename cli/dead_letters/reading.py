@@ -1,6 +1,10 @@
-"""Reads topics from a moment to their end, and stops there."""
+"""Reads topics from a moment to their end, and stops there.
+
+What they hold is read as the agents read it (docs/decisions/0017-nothing-in-a-log-ends-its-reader.md).
+"""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -9,15 +13,19 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-from callstream.contract.records import Record
+from callstream.contract.records import Gap, Record
 from callstream.contract.records import TopicPartition as Partition
 from callstream.runtime.kafka import client_options
 from callstream.runtime.settings import Settings, variable
 from cli.dead_letters.places import Place
 from cli.errors import CommandError
 from cli.reach import answers_within
+from stream_app.kafka_fetch import Fetches
+from stream_app.kafka_fetched import Limits
 
+_AT_ONCE = 1  # records of a poll: each may be of another batch, which may inflate to many times its size
 _LOOK = 200  # milliseconds; a partition that ends in a gap is noticed after one
+_INFLATED = 2  # times the largest record: what a batch may inflate to
 
 
 class Source:
@@ -30,6 +38,8 @@ class Source:
 
     async def scan(self, topics: Sequence[str], since: datetime | None = None) -> AsyncIterator[Record]:
         """Yield what is there at this moment, each partition in its order, from the first record of `since` on.
+
+        What cannot be decoded is a record with a gap.
 
         Raises:
             CommandError: a topic is missing.
@@ -70,13 +80,14 @@ class Source:
         left = dict(spans)
         heard = loop.time()
         while left:
-            batches = await self._consumer.getmany(*left, timeout_ms=_LOOK)
+            batches = await self._consumer.getmany(*left, timeout_ms=_LOOK, max_records=_AT_ONCE)
             for tp, records in batches.items():
-                for record in records:
-                    if record.offset < spans[tp].stop:
-                        yield _record(record)
+                for record in map(_record, records):
+                    gone = record.gap is not None and record.gap.lost
+                    if record.offset < spans[tp].stop and not gone:
+                        yield record
             # The position, not the last record: it also passes what compaction and transactions leave of a log.
-            reached = [tp for tp in left if await self._consumer.position(tp) >= spans[tp].stop]
+            reached = [tp for tp in batches or list(left) if await self._consumer.position(tp) >= spans[tp].stop]
             for tp in reached:
                 del left[tp]
                 self._consumer.pause(tp)
@@ -103,6 +114,9 @@ async def source_of(settings: Settings) -> AsyncIterator[Source]:
     try:
         topics = await _topics(options)
         await consumer.start()
+        largest = settings.sizes.dead_letter
+        limits = Limits(kept=largest, inflated=_INFLATED * largest)
+        Fetches(consumer._fetcher, limits, moved={}).take_the_place()  # noqa: SLF001 - it has no door
         await asyncio.sleep(0)  # its tasks have to begin, or its stop() takes their end for ours
         yield Source(consumer, topics, patience)
     except (KafkaError, OSError, TimeoutError) as error:
@@ -125,4 +139,6 @@ async def _topics(options: dict[str, object]) -> dict[str, list[int]]:
 def _record(record: ConsumerRecord) -> Record:
     partition = Partition(record.topic, record.partition)
     headers = tuple(record.headers)
-    return Record(partition, record.offset, record.key, record.value, headers, record.timestamp / 1000)
+    time = math.nan if record.timestamp is None else record.timestamp / 1000
+    gap = record.checksum if isinstance(record.checksum, Gap) else None  # where kafka_fetched.py puts it
+    return Record(partition, record.offset, record.key, record.value, headers, time, gap)

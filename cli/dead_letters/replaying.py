@@ -30,7 +30,7 @@ from cli.errors import CommandError
 
 _ALWAYS_TOLD = (Skip.DELIVERED, Skip.REPLAYED)
 # What a replay refuses, and an operator may have to see to, beside what needs none any more.
-_NAMED = (Skip.CUT, Skip.EMPTY, Skip.FOREIGN, Skip.UNREAD, Skip.HOMELESS, Skip.TOO_LARGE)
+_NAMED = (Skip.CUT, Skip.EMPTY, Skip.DAMAGED, Skip.FOREIGN, Skip.UNREAD, Skip.HOMELESS, Skip.TOO_LARGE)
 _MOST_NAMED = 20  # of a kind; the count tells how many more there are
 _INTERRUPTED = 130  # as a shell has it
 

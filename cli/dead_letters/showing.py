@@ -92,6 +92,8 @@ def print_rows(names: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 def lines_of(record: Record) -> Iterator[str]:
     """Give a whole record, readable; bytes that are not UTF-8 are escaped."""
     yield f"place: {Place.of(record)}"
+    if record.gap is not None:
+        yield f"damaged, until offset {record.gap.until - 1}: {plain(record.gap.why)}"
     yield f"key: {_shown(record.key)}"
     yield "headers:"
     for name, value in record.headers:

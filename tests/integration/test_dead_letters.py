@@ -3,8 +3,10 @@
 import re
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
+import cramjam
 import pytest
 from aiokafka import AIOKafkaProducer
 
@@ -12,10 +14,11 @@ from callstream.contract.dead_letters import Reason
 from callstream.contract.ids import derived_task_id
 from callstream.contract.records import Record, TopicPartition
 from callstream.contract.topics import Topics
+from tests.support.batches import HEAD, NAME, batch, compressed, produce_batch, with_name
 from tests.support.dead_letters import JUNK, NOW, Install, dead_request, dead_result, installed
 from tests.support.kafka import Kafka
 from tests.support.processes import run_to_end
-from tests.support.waiting import free_port
+from tests.support.waiting import eventually, free_port
 
 
 @pytest.fixture
@@ -87,6 +90,27 @@ async def test_gaps_that_a_transaction_leaves_do_not_hold_the_list_up(install: I
     assert [row["task_id"] for row in await install.listed()] == ["a", "a"]
 
 
+async def test_what_cannot_be_read_neither_ends_the_list_nor_the_replay_and_is_told(install: Install) -> None:
+    topics = install.topics
+    now = round(NOW.timestamp() * 1000)
+    strange = with_name(batch(b"x", headers=[(NAME, b"x")], time=now), b"\xff-r\xe9sum\xe9s\xff")
+    bomb = compressed(batch(b"", time=now), 4, bytes(cramjam.zstd.compress(batch(bytes(2**28), time=now)[HEAD:])))
+    for topic in (topics.task_dead_letters, topics.attempts):
+        for raw in (strange, bomb):
+            await eventually(partial(_stored, install.bootstrap, topic, raw))
+    await install.produce(dead_result(topics, "honest"))
+    assert [letter["reason"] for letter in await install.listed()] == ["damaged", "", "exhausted"]
+    (damaged,) = await install.listed("--reason", "damaged")
+    assert damaged["place"] == f"{topics.task_dead_letters}/0@1"
+    assert "it inflates to more than" in damaged["error"]
+    exit_code, output = await install("replay", "--all")
+    assert exit_code == 0, output
+    assert f"{damaged['place']} is not replayed: no record, but bytes that could not be decoded\n" in output
+    assert f'"place": "{topics.attempts}/0@1"' in output
+    assert output.splitlines()[-1].startswith("replayed 1,")
+    assert await install.results() == {b"honest": 1}
+
+
 async def test_a_dead_letter_is_shown_and_given_back_byte_for_byte(install: Install) -> None:
     await install.produce(dead_request(install.topics, headers=(("none", None),)))
     ((place),) = [row["place"] for row in await install.listed()]
@@ -134,3 +158,8 @@ async def test_topics_that_are_missing_are_named(tmp_path: Path, kafka: Kafka, p
     exit_code, output = await run_to_end("dead-letters", "list", env=env, directory=tmp_path)
     names = ", ".join(Topics(prefix).dead_letters)
     assert (exit_code, output) == (1, f"missing topics, which `callstream topics` creates: {names}\n")
+
+
+async def _stored(bootstrap: str, topic: str, raw: bytes) -> bool:
+    """Return whether the broker has taken the batch; a topic that is new may have no leader yet."""
+    return await produce_batch(bootstrap, topic, 0, raw) == 0

@@ -15,11 +15,13 @@ TIME = 1_700_000_000_000  # milliseconds
 NAME = "0123456789"  # a header's name that `with_name` can find
 
 
-def batch(*values: bytes | None, base: int = 0, headers: Sequence[tuple[str, bytes | None]] = ()) -> bytes:
-    """Return an uncompressed batch of records with these values."""
+def batch(
+    *values: bytes | None, base: int = 0, headers: Sequence[tuple[str, bytes | None]] = (), time: int = TIME
+) -> bytes:
+    """Return an uncompressed batch of records with these values; `time` is in milliseconds."""
     builder = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, -1, 2**30)
     for offset, value in enumerate(values):
-        assert builder.append(offset, TIME, None, value, list(headers)) is not None
+        assert builder.append(offset, time, None, value, list(headers)) is not None
     return struct.pack(">q", base) + bytes(builder.build())[8:]
 
 

@@ -1,13 +1,24 @@
 """The command line, as far as it goes without a broker."""
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
 
 import callstream
 from cli import main as cli
-from tests.support.processes import run_to_end
+from tests.support.processes import Service, run_to_end
+
+BROKEN = """
+from cli import main, settings_table
+
+def fail(settings):
+    raise ValueError("two\\nlines")
+
+settings_table.print_table = fail
+main.main()
+"""
 
 
 async def callstream_says(directory: Path, *command: str, **env: str) -> tuple[int, str]:
@@ -20,6 +31,21 @@ def test_the_version_is_the_packages(monkeypatch: pytest.MonkeyPatch, capsys: py
         cli.main()
     assert ending.value.code == 0
     assert capsys.readouterr().out == f"callstream {callstream.__version__}\n"
+
+
+@pytest.mark.parametrize(("level", "tracebacks"), [("info", 0), ("debug", 1)])
+async def test_what_nobody_expected_ends_in_one_line_and_only_the_debug_log_has_the_traceback(
+    tmp_path: Path, level: str, tracebacks: int
+) -> None:
+    program = (sys.executable, "-c", BROKEN)
+    env = {"CALLSTREAM_LOG_LEVEL": level}
+    with Service("settings", env=env, directory=tmp_path, program=program) as service:
+        exit_code = await service.wait()
+        output = service.read_log()
+    *logged, told = output.splitlines()
+    assert exit_code == 1
+    assert told == r"failed: ValueError: two\nlines"
+    assert (len(logged), output.count("Traceback")) == (tracebacks, tracebacks), output
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ class Found(NamedTuple):
     value: bytes | None = b""
     headers: tuple[tuple[str, bytes], ...] = ()
     timestamp: int = 1_000
+    checksum: None = None
 
 
 class Log:
@@ -36,8 +37,9 @@ class Log:
     async def end_offsets(self, _: Any) -> dict[TopicPartition, int]:
         return {TP: self._end}
 
-    async def getmany(self, *_: Any, timeout_ms: int) -> dict[TopicPartition, list[Found]]:
+    async def getmany(self, *_: Any, timeout_ms: int, max_records: int) -> dict[TopicPartition, list[Found]]:
         assert timeout_ms > 0
+        assert max_records > 0
         if not self._batches:
             return {}
         batch = self._batches.pop(0)
