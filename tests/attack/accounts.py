@@ -1,12 +1,15 @@
 """Whether every request that was accepted came to its end: a callback, or a dead letter."""
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
 from aiokafka.structs import TopicPartition
+from pydantic import ValidationError
 
+from callstream.contract.messages import CallbackAttempt
+from stream_app.kafka_fetch import Fetches
+from stream_app.kafka_fetched import Limits
 from tests.support.pipeline import Pipeline
 
 _TOPICS = ("callback.attempts", "task.dead-letters", "callback.dead-letters")
@@ -25,12 +28,19 @@ class Accounts:
     async def missing(self, accepted: Iterable[str]) -> set[str]:
         """Return those of the accepted that neither called back nor are dead letters by now."""
         async with AIOKafkaConsumer(
-            *(self.pipeline.prefix + topic for topic in _TOPICS),
             bootstrap_servers=self.pipeline.env["CALLSTREAM_KAFKA__BOOTSTRAP"],
             auto_offset_reset="earliest",
             max_partition_fetch_bytes=_FETCH,
         ) as consumer:
-            for partition, end in (await consumer.end_offsets(consumer.assignment())).items():
+            limits = Limits(kept=_FETCH, inflated=_FETCH)
+            Fetches(consumer._fetcher, limits, moved={}).take_the_place()  # attacks write to these topics, too
+            partitions = [
+                TopicPartition(self.pipeline.prefix + topic, number)
+                for topic in _TOPICS
+                for number in range(int(self.pipeline.env["CALLSTREAM_TOPICS__PARTITIONS"]))
+            ]
+            consumer.assign(partitions)
+            for partition, end in (await consumer.end_offsets(partitions)).items():
                 consumer.seek(partition, self._positions.get(partition, 0))
                 while await consumer.position(partition) < end:
                     for record in (await consumer.getmany(partition, timeout_ms=1_000)).get(partition, []):
@@ -40,9 +50,12 @@ class Accounts:
 
     def _take(self, record: ConsumerRecord) -> None:
         if record.topic.endswith("callback.attempts"):
-            attempt = json.loads(record.value)
-            if attempt["outcome"] == "delivered":
-                self.ended.add(attempt["task_id"])
+            try:
+                attempt = CallbackAttempt.model_validate_json(record.value or b"")
+            except ValidationError:
+                return  # an attack wrote it
+            if attempt.outcome == "delivered":
+                self.ended.add(attempt.task_id)
         else:
             self.letters += 1
             self.ended.update(

@@ -179,19 +179,15 @@ async def foreign_batch(chance: random.Random, target: Target) -> None:
     """A batch as no client of ours would write it."""
     topic = chance.choice([*REQUESTS, RESULTS, *target.tiers])
     value = json.dumps(calculation(target.honest) if topic in REQUESTS else result(chance, target)).encode()
-    good = batch(value, headers=[(NAME, b"x"), ("ce_id", f"attack-{target.number}".encode())])
-    forms: list[Callable[[], bytes]] = [
-        lambda: with_name(good, chance.randbytes(len(NAME))),
-        lambda: compressed(good, 4, _bomb(chance.choice([8, 64]))),
-        lambda: compressed(good, chance.choice([1, 2, 3, 4, 5, 7]), chance.randbytes(100)),
-        lambda: sealed(
-            good[:ATTRIBUTES_AT] + struct.pack(">h", chance.choice([8, 16, 48, 64])) + good[ATTRIBUTES_AT + 2 :]
-        ),
-        lambda: sealed(good[:HEAD] + spoiled(chance, good[HEAD:])),
-        lambda: sealed(good.replace(struct.pack(">q", TIME), struct.pack(">q", chance.choice([-1, 2**62, 0])))),
-        lambda: batch(None, value, None, b""),
-    ]
-    await target.put(topic, chance.randrange(2), chance.choice(forms)())
+    await target.put(topic, chance.randrange(2), _foreign(chance, value, f"attack-{target.number}"))
+
+
+@records(weight=2)
+async def foreign_batch_for_operators(chance: random.Random, target: Target) -> None:
+    """What `callstream dead-letters` reads; at the end it has to list and plan nevertheless."""
+    topic = chance.choice(["task.dead-letters", "callback.dead-letters", "callback.attempts"])
+    value = json.dumps(result(chance, target)).encode()
+    await target.put(topic, chance.randrange(2), _foreign(chance, value, f"attack-{target.number}"))
 
 
 @records(weight=1)
@@ -217,6 +213,22 @@ def _many(count: int, headers: int) -> bytes:
     last = struct.pack(">i", count - 1)
     head = raw[: ATTRIBUTES_AT + 2] + last + raw[ATTRIBUTES_AT + 6 : HEAD - 4] + struct.pack(">i", count)
     return compressed(head, 4, bytes(cramjam.zstd.compress(bytes(records))))
+
+
+def _foreign(chance: random.Random, value: bytes, task_id: str) -> bytes:
+    good = batch(value, headers=[(NAME, b"x"), ("ce_id", task_id.encode())])
+    forms: list[Callable[[], bytes]] = [
+        lambda: with_name(good, chance.randbytes(len(NAME))),
+        lambda: compressed(good, 4, _bomb(chance.choice([8, 64]))),
+        lambda: compressed(good, chance.choice([1, 2, 3, 4, 5, 7]), chance.randbytes(100)),
+        lambda: sealed(
+            good[:ATTRIBUTES_AT] + struct.pack(">h", chance.choice([8, 16, 48, 64])) + good[ATTRIBUTES_AT + 2 :]
+        ),
+        lambda: sealed(good[:HEAD] + spoiled(chance, good[HEAD:])),
+        lambda: sealed(good.replace(struct.pack(">q", TIME), struct.pack(">q", chance.choice([-1, 2**62, 0])))),
+        lambda: batch(None, value, None, b""),
+    ]
+    return chance.choice(forms)()
 
 
 @cache

@@ -20,6 +20,7 @@ from tests.attack.strangers import strangers, taking_all
 from tests.attack.target import CODECS, Target
 from tests.attack.watch import SERVICES, Watch, budgets, limits, watching
 from tests.support.pipeline import Pipeline, pipeline_on
+from tests.support.processes import run_to_end
 from tests.support.receiver import Receiver, receiving
 from tests.support.waiting import eventually
 
@@ -36,6 +37,7 @@ SETTINGS = {
 }
 _BODY_LIMIT, _ITEM_LIMIT, _RECORD_LIMIT = 2**20, 1_000, 4 * 2**20  # as in SETTINGS' defaults
 _AT_ONCE = 25
+_SHOWN = 500  # characters of an output
 
 
 @dataclass
@@ -154,6 +156,15 @@ async def _end_of_all(target: Target, pipeline: Pipeline, report: Report, patien
         await eventually(over, patience)
     report.missing = [f"#{target.accepted[task_id].number} {task_id}" for task_id in sorted(missing)]
     report.stuck, report.letters = stuck, accounts.letters
+    await _operators(target, pipeline)
+
+
+async def _operators(target: Target, pipeline: Pipeline) -> None:
+    """Read what the operators read, which attacks have written to as well; tell of a hole where that ends early."""
+    command = ("dead-letters", "replay", "--all", "--dry-run")
+    exit_code, output = await run_to_end(*command, env=pipeline.env, directory=pipeline.directory)
+    if exit_code or "nothing was done" not in output:
+        target.hole(f"`{' '.join(command)}` ended with {exit_code}: {output[-_SHOWN:]}")
 
 
 async def _lag(pipeline: Pipeline, target: Target) -> list[str]:
