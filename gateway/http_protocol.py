@@ -15,7 +15,7 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gateway.budget import Budget
-from gateway.connections import Connections
+from gateway.connections import Connections, client_name
 from gateway.refusals import RefusedRequestError, refusal
 
 _HEAD_LIMIT = 16 * 1024  # bytes of request line and fields
@@ -53,6 +53,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._connections = connections
         self._budget = budget
         self._raw: asyncio.Transport
+        self._name = ""  # the client's
         self._in_head = False  # the request line has begun, and the head is not complete
         self._receiving = False  # the same of the whole request
         self._head = self._fields = self._hosts = 0  # bytes, fields, fields named Host of the head
@@ -69,6 +70,7 @@ class HttpProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._raw = transport
         super().connection_made(_Transport(transport, self._close))  # type: ignore[arg-type]
+        self._name = client_name(self.client)
         refusal = self._connections.enter(self)
         if refusal is not None:
             self._refuse(HTTP_503_SERVICE_UNAVAILABLE, refusal)
@@ -76,7 +78,7 @@ class HttpProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._closing = True
         self._connections.leave(self)
-        self._budget.arrived(self)
+        self._budget.arrived(self._name, self)
         super().connection_lost(exc)
         if not self._at_work:
             self._release()
@@ -114,7 +116,7 @@ class HttpProtocol(HttpToolsProtocol):
         """Look at the head of which `size` more bytes are there, or at the beginning of the body behind it."""
         kept = _KEPT_A_BYTE * size
         if self._receiving or (self._answering and size > _LIGHT):
-            if not self._budget.reserve(kept, kept):
+            if not self._budget.reserve(self._name, kept, kept):
                 self._refuse(HTTP_503_SERVICE_UNAVAILABLE, _TOO_MUCH)
                 return
             self._held += kept
@@ -123,7 +125,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._head += size
         if not self._in_head:
             self._connections.arrives(self)  # the body has a time of its own
-            self._budget.arrives(self)
+            self._budget.arrives(self._name, self)
         elif self._head >= _HEAD_LIMIT:
             self._refuse(HTTP_431_REQUEST_HEADER_FIELDS_TOO_LARGE, f"the head is larger than {_HEAD_LIMIT} bytes")
         elif self._head == size:
@@ -167,7 +169,7 @@ class HttpProtocol(HttpToolsProtocol):
             return
         size = len(body)
         self._body += size
-        if not self._budget.reserve_for_body(size, self._body, self):
+        if not self._budget.reserve_for_body(self._name, size, self._body, self):
             raise RefusedRequestError(HTTP_503_SERVICE_UNAVAILABLE, _TOO_MUCH)
         self._held += size
         cycle.body += body
@@ -177,7 +179,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._receiving = False
-        self._budget.arrived(self)
+        self._budget.arrived(self._name, self)
         if not self.flow.write_paused:  # else the client has yet to take the answer before
             self._connections.works(self)
         if not self.cycle.response_started:
@@ -214,7 +216,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._release()  # only now, also where the client has gone: until here the application may have the body
 
     def _release(self) -> None:
-        self._budget.release(self._held)
+        self._budget.release(self._name, self._held)
         self._held = 0
 
     # The end
@@ -292,7 +294,7 @@ class HttpProtocol(HttpToolsProtocol):
         if self._closing:
             return
         self._closing = True
-        self._budget.arrived(self)
+        self._budget.arrived(self._name, self)
         if self.cycle is not None:
             self.cycle.body = bytearray()
         if not (self._receiving or self._deaf or self._raw.get_write_buffer_size()):

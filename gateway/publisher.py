@@ -1,8 +1,9 @@
 """Stores records in Kafka: acknowledged by `acks=all`, refused at once while that cannot be, never in silence."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Protocol
 
 from aiokafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeError
@@ -43,8 +44,8 @@ class Publisher(Protocol):
     def trouble(self) -> str | None:
         """Why nothing can be stored at the moment; None if it can. Known, not asked for: it never waits."""
 
-    async def publish(self, record: OutgoingRecord, by: float) -> None:
-        """Return when `record` is stored, or raise by `by` (in the loop's time).
+    async def publish(self, record: OutgoingRecord, client: str, by: float) -> None:
+        """Return when `record`, which `client` sent, is stored, or raise by `by` (in the loop's time).
 
         Raises:
             RefusedError: it was not tried, or not begun.
@@ -87,15 +88,16 @@ class KafkaPublisher:
             return f"the broker at {self._bootstrap} does not acknowledge what it is sent"
         return None
 
-    async def publish(self, record: OutgoingRecord, by: float) -> None:
-        producer, size = self._admit(record)
+    async def publish(self, record: OutgoingRecord, client: str, by: float) -> None:
+        producer, size = self._admit(record, client)
+        release = partial(self._budget.release, client, size)
         try:
             sent = await self._enter(producer, record, by)
         except BaseException:
-            self._budget.release(size)
+            release()
             raise
         self._in_flight[sent] = asyncio.get_running_loop().time()
-        sent.add_done_callback(lambda future: self._settled(future, size))
+        sent.add_done_callback(lambda future: self._settled(future, release))
         try:
             async with asyncio.timeout_at(by):
                 await asyncio.shield(sent)  # it stays in flight for as long as the producer holds it
@@ -117,13 +119,13 @@ class KafkaPublisher:
             if self._producer is not None:
                 await self._stop(self._producer)
 
-    def _admit(self, record: OutgoingRecord) -> tuple[Producer, int]:
+    def _admit(self, record: OutgoingRecord, client: str) -> tuple[Producer, int]:
         """Return the producer, and how many bytes are reserved for the record from here until it is settled."""
         if (trouble := self.trouble) is not None:
             raise RefusedError(trouble, _BROKER_AWAY)
         assert self._producer is not None  # noqa: S101 - for mypy; else there is trouble
         size = len(record.value or b"")
-        if self._entering + len(self._in_flight) >= self._most_records or not self._budget.reserve(size, size):
+        if self._entering + len(self._in_flight) >= self._most_records or not self._budget.reserve(client, size, size):
             raise RefusedError("too many requests wait for the broker", _BUFFER_FULL)
         return self._producer, size
 
@@ -145,9 +147,9 @@ class KafkaPublisher:
             self._entering -= 1
         return sent
 
-    def _settled(self, future: asyncio.Future[object], size: int) -> None:
+    def _settled(self, future: asyncio.Future[object], release: Callable[[], None]) -> None:
         del self._in_flight[future]
-        self._budget.release(size)
+        release()
         if not future.cancelled():
             future.exception()  # seen, also where nobody waits any more
 

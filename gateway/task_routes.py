@@ -67,7 +67,7 @@ class Intake:
         key = _idempotency_key(request)
         task_id = new_task_id() if key is None else keyed_task_id(task.path, key)
         record = self._record(task, task_id, body, _passed_on(request))
-        stored = await self._store(record, task_id, key, by)
+        stored = await self._store(record, client, key, by)
         event = "request.accepted" if stored else "request.repeated"
         log.info(event, task_id=task_id, task=task.name, ms=round((time.perf_counter() - began) * 1000, 1))
         accepted = Accepted(task_id=task_id, async_job_response_structure=JobResponseStructure(task_id=task_id))
@@ -77,13 +77,14 @@ class Intake:
         headers = event_headers(task_id, f"{task.name}.requested", "gateway", passed_on)
         return OutgoingRecord(self._topics.requests(task.name), task_id.encode(), body, headers)
 
-    async def _store(self, record: OutgoingRecord, task_id: str, key: str | None, by: float) -> bool:
+    async def _store(self, record: OutgoingRecord, client: str, key: str | None, by: float) -> bool:
         """Return whether the record is a new one, and not stored under its key before."""
+        task_id = (record.key or b"").decode()
+        publish = partial(self._publisher.publish, record, client, by)
         try:
             if key is not None:
-                publish = partial(self._publisher.publish, record, by)
                 return await self._keys.store_once(task_id, record.value or b"", publish, by)
-            await self._publisher.publish(record, by)
+            await publish()
         except RefusedError as error:
             log.warning("request.refused", task_id=task_id, reason=str(error))
             raise ProblemError(503, f"nothing was stored: {error}", retry_after=error.retry_after) from error

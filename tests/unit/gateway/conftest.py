@@ -20,7 +20,7 @@ class FakePublisher:
         self.error: Exception | None = None
         self.trouble: str | None = None
 
-    async def publish(self, record: OutgoingRecord, by: float) -> None:  # noqa: ARG002 - it is there at once
+    async def publish(self, record: OutgoingRecord, client: str, by: float) -> None:  # noqa: ARG002 - there at once
         if self.error is not None:
             raise self.error
         self.records.append(record)

@@ -249,7 +249,7 @@ async def test_bytes_beyond_the_budget_are_refused_before_they_are_kept(serve: S
 async def test_of_large_bodies_that_arrive_at_once_those_are_taken_that_began_first(
     serve: Serve, publisher: FakePublisher
 ) -> None:
-    server = serve(budget=450_000)
+    server = serve(budget=530_000)
     padding = b" " * 150_000
     body = POST + b"content-length: %d\r\n\r\n" % (len(padding) + len(BODY)) + padding + BODY
     wires = [server.connect() for _ in range(5)]
@@ -261,6 +261,16 @@ async def test_of_large_bodies_that_arrive_at_once_those_are_taken_that_began_fi
     assert statuses == [200, 200, 503, 503, 503]
     assert len(publisher.records) == 2
     await eventually(lambda: server.budget.held == 0)
+
+
+async def test_who_fills_the_budget_leaves_room_for_another(stuck: StuckPublisher, validator: Validator) -> None:
+    server = Server(application(stuck, validator), budget=800_000)
+    body = POST + b"content-length: %d\r\n\r\n" % (100_000 + len(BODY)) + b" " * 100_000 + BODY
+    filling = [server.connect("192.0.2.1").say(body) for _ in range(10)]
+    assert any(b" 503 " in wire.sent for wire in filling)
+    other = server.connect("192.0.2.2").say(body)
+    stuck.may.set()
+    assert (await other.answer()).status == 200
 
 
 async def test_heads_are_counted_as_well_while_they_wait_for_their_client(serve: Serve) -> None:
