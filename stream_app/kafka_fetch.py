@@ -9,7 +9,7 @@ import time
 from collections import defaultdict
 from typing import Any, NamedTuple
 
-from aiokafka.consumer.fetcher import FetchResult, OffsetResetStrategy
+from aiokafka.consumer.fetcher import OffsetResetStrategy
 from aiokafka.errors import (
     KafkaError,
     NotLeaderForPartitionError,
@@ -24,6 +24,7 @@ from callstream.contract.records import Gap
 from callstream.runtime.logs import get_logger
 from stream_app.kafka_fetched import Fetched, Limits
 from stream_app.kafka_marks import Marks
+from stream_app.kafka_polls import Polls, Ready
 
 log = get_logger()
 # How the client fetches: docs/decisions/0011-fetch-when-all-is-polled.md.
@@ -69,9 +70,10 @@ class Fetches:
         self._marks: defaultdict[Partition, Marks] = defaultdict(Marks)
 
     def take_the_place(self) -> None:
-        """Fetch from now on for the fetcher, which must not have begun."""
+        """Fetch and poll from now on for the fetcher, which must not have begun."""
         self._fetcher._prefetch_backoff = ALL_POLLED  # noqa: SLF001 - it has no setting for this
         self._fetcher._proc_fetch_request = self.fetch  # noqa: SLF001 - likewise
+        Polls(self._fetcher, self._limits).take_the_place()  # aiokafka's own knows nothing of what is kept here
 
     async def fetch(self, assignment: Any, broker: int, request: Any) -> bool:
         """Send one request and keep what comes for the next poll; return whether there is something."""
@@ -175,7 +177,7 @@ class Fetches:
         )
         if records.empty:
             return False
-        self._ready[answer.partition] = FetchResult(
+        self._ready[answer.partition] = Ready(
             answer.partition, assignment=assignment, partition_records=records, backoff=ALL_POLLED
         )
         return True

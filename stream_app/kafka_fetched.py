@@ -1,6 +1,7 @@
 """What a fetch brought of a partition: its records, and gaps where there are none that can be had. Nothing raises."""
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
 from itertools import zip_longest
 from typing import Any, NamedTuple
 
@@ -42,6 +43,11 @@ class Fetched:
         self._partition = partition
         self._data = data + PADDING
         self._size = len(data)
+        frames = list(frames_of(self._data, self._size))
+        bases = [int.from_bytes(self._data[at : at + 8], signed=True) for at, _ in frames]
+        self._frames = deque(zip_longest(frames, bases[1:]))  # of the batches that are not ended
+        self.inflated = 0  # bytes that the batch which is being read takes uncompressed
+        self._began = position
         self.next_fetch_offset = position  # the name is aiokafka's
         self._end = end
         self._aborted = sorted(aborted, key=lambda transaction: transaction[1])
@@ -61,17 +67,23 @@ class Fetched:
     def empty(self) -> bool:
         return not self._size and self._partition not in self._gaps
 
-    def _read(self) -> Iterator[ConsumerRecord]:
+    def deflate(self) -> None:
+        """Keep nothing uncompressed; whatever is read next inflates its batch again."""
+        if self.inflated:
+            self._records.close()
+            self._records, self.inflated = self._read(), 0
+
+    def _read(self) -> Generator[ConsumerRecord]:
         if (gap := self._gaps.pop(self._partition, None)) is not None:
             yield self._record(Item(gap.following if gap.anew else gap.first, None, None, None, ()), gap)
-        began = self.next_fetch_offset
-        frames = list(frames_of(self._data, self._size))
-        bases = [int.from_bytes(self._data[at : at + 8], signed=True) for at, _ in frames]
-        for (start, end), following in zip_longest(frames, bases[1:]):
+        while self._frames:
+            (start, end), following = self._frames[0]
             yield from self._batch(start, end, following)
-        if self._size and self.next_fetch_offset == began:  # or it would be fetched for ever
+            self.inflated = 0
+            self._frames.popleft()
+        if self._size and self.next_fetch_offset == self._began:  # or it would be fetched for ever
             raw = self._data[: min(self._size, self._limits.kept)]
-            yield from self._unreadable(raw, began + 1, "what the broker sends for this offset does not hold it")
+            yield from self._unreadable(raw, self._began + 1, "what the broker sends for this offset does not hold it")
 
     def _batch(self, start: int, end: int, following: int | None) -> Iterator[ConsumerRecord]:
         """Read one batch; behind it stands one that begins at `following`, if any does."""
@@ -100,7 +112,9 @@ class Fetched:
         why = "what is in the batch is no record"
         try:
             most = self._limits.inflated
-            for item in batch.inflated(most).items(most, self.next_fetch_offset, self._marks):
+            whole = batch.inflated(most)
+            self.inflated = most if batch.inflates_late else len(whole.data) if whole is not batch else 0
+            for item in whole.items(most, self.next_fetch_offset, self._marks):
                 if isinstance(item, bytes):
                     damaged = bytearray() if damaged is None else damaged
                     damaged += item[: self._limits.kept - len(damaged)]

@@ -81,6 +81,11 @@ class Batch(NamedTuple):
         return self.magic == 2 and bool(self.attributes & _CONTROL)  # noqa: PLR2004 - likewise
 
     @property
+    def inflates_late(self) -> bool:
+        """Whether it is of an older format, compressed, and so inflated only as its items are read."""
+        return self.magic in _LEGACY_MAGICS and bool(self.attributes & _CODEC)
+
+    @property
     def raw(self) -> memoryview:
         return memoryview(self.data)[self.start : self.end]
 

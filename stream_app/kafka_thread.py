@@ -96,7 +96,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     async def on_start(self) -> None:
         await super().on_start()
         limits = cast("KafkaApp", self.app).fetch_limits
-        self.fetches = Fetches(self._ensure_consumer()._fetcher, limits, self.moved)  # noqa: SLF001 - it has no door
+        fetcher = self._ensure_consumer()._fetcher  # noqa: SLF001 - it has no door
+        self.fetches = Fetches(fetcher, limits, self.moved)
         self.fetches.take_the_place()
         self._watch = asyncio.create_task(self._watch_topics())
 

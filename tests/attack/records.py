@@ -198,6 +198,23 @@ async def batch_of_very_many(chance: random.Random, target: Target) -> None:
     await target.put(topic, chance.randrange(2), _many(count, headers))
 
 
+@records(weight=1)
+async def backlog_in_one_partition(_: random.Random, target: Target) -> None:
+    """Hundreds of good requests in a few kilobytes, which are not to keep the other partitions waiting."""
+    raw = batch(*[json.dumps(calculation(None)).encode()] * 500)
+    await target.put(REQUESTS[0], 0, compressed(raw, 4, bytes(cramjam.zstd.compress(raw[HEAD:]))))
+
+
+@records(weight=1)
+async def small_batches_of_large_results(chance: random.Random, target: Target) -> None:
+    """A few kilobytes in each partition of a tier, or of the results, that inflate to several large results."""
+    topic = chance.choice([RESULTS, *target.tiers])
+    filled = result(chance, target, results=[{"a": "x" * (target.record_limit // 3)}])
+    raw = batch(*[json.dumps(filled).encode()] * 5, headers=progress(chance) if topic != RESULTS else ())
+    for partition in range(2):
+        await target.put(topic, partition, compressed(raw, 4, bytes(cramjam.zstd.compress(raw[HEAD:]))))
+
+
 @cache
 def _many(count: int, headers: int) -> bytes:
     raw, records = batch(None, headers=[("", b"")] * headers), bytearray()

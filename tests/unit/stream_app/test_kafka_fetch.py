@@ -15,6 +15,7 @@ from callstream.contract.records import Gap
 from stream_app import kafka_fetch as module
 from stream_app.kafka_fetch import Fetches
 from stream_app.kafka_fetched import Limits
+from stream_app.kafka_polls import Polls
 from tests.support.batches import batch
 
 HERE = Partition("calculation.requests", 0)
@@ -225,4 +226,5 @@ async def test_the_client_fetches_through_it_and_waits_until_all_is_polled(monke
     fetches.take_the_place()
     assert fetcher._prefetch_backoff == module.ALL_POLLED
     assert fetcher._proc_fetch_request == fetches.fetch
+    assert isinstance(fetcher.fetched_records.__self__, Polls), "who fetches through it polls through it"
     await fetcher._fetch_task
