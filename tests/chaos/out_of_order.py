@@ -1,7 +1,7 @@
 """`callstream` with a window that commits behind whatever finished last: the mistake that the window is there for."""
 
 from cli.main import main
-from stream_app import workload
+from stream_app import partition
 from stream_app.window import Slot, Window
 
 
@@ -18,5 +18,5 @@ class CarelessWindow(Window):
 
 
 if __name__ == "__main__":
-    setattr(workload, "Window", CarelessWindow)  # noqa: B010 - mypy rightly refuses the assignment
+    setattr(partition, "Window", CarelessWindow)  # noqa: B010 - mypy rightly refuses the assignment
     main()
