@@ -3,8 +3,6 @@
 import socket
 from datetime import timedelta
 
-from callstream.contract.dead_letters import Reason
-from callstream.contract.records import Record
 from callstream.contract.signature import Signer
 from callstream.runtime.egress import EgressGuard
 from callstream.runtime.http import open_transport
@@ -45,12 +43,9 @@ def run(settings: Settings, health: socket.socket | None) -> None:
                 output,
             )
 
-            async def refuse(record: Record, reason: Reason, error: str) -> None:
-                await output.dead_letter(record, settings.topic_names.task_dead_letters, reason, error)
-
             suspects = Suspects(
                 agent.process,
-                refuse,
+                agent.refuse,
                 app.save,
                 together=_TOGETHER,
                 standing_by=lambda: workload.standing_by(),  # noqa: PLW0108 - it is made below
