@@ -13,7 +13,7 @@ from callstream.contract.messages import CallbackAttempt, result_digest
 from callstream.contract.receivers import receiver_of
 from callstream.contract.records import OutgoingRecord, Record
 from callstream.contract.retries import Progress, deadline_of, parked, progress_of
-from callstream.contract.sizes import cut, size_of
+from callstream.contract.sizes import cut
 from callstream.runtime.logs import get_logger
 from callstream.runtime.settings import Settings
 from stream_app.outcome import Delivered, Forbidden, Outcome, Refused, describe, name, status_of
@@ -41,6 +41,7 @@ class _Job(NamedTuple):
     record: Record
     result: Result
     url: str
+    receiver: str
     progress: Progress
     deadline: datetime
 
@@ -113,7 +114,8 @@ class CallbackAgent:
             return
         if result.callback_url is None:
             return  # who asked reads it in `task.results`
-        job = _Job(record, result, result.callback_url, progress, deadline)
+        url = result.callback_url
+        job = _Job(record, result, url, receiver_of(url), progress, deadline)
         if progress.due > now and not self._may_ask_early(job):
             # It came out to look for its receiver, or with the others of its tier, or its tier is none any more.
             await self._park(job, progress, looks=progress.waits > 0)
@@ -125,11 +127,10 @@ class CallbackAgent:
 
     def _may_ask_early(self, job: _Job) -> bool:
         """Return whether the result was to wait for its receiver, and that may be asked."""
-        return job.progress.waits > 0 and self._receivers.worth_asking(receiver_of(job.url))
+        return job.progress.waits > 0 and self._receivers.worth_asking(job.receiver)
 
     async def _ask(self, job: _Job) -> None:
         result = job.result
-        receiver = receiver_of(job.url)
         began = self._clock()
         tried = self._monotonic()
 
@@ -142,19 +143,19 @@ class CallbackAgent:
         progress = job.progress
         fresh = self._policy.is_fresh(progress.attempts, began - progress.first_seen)
         early = progress.due > began
-        outcome = await self._receivers.ask(receiver, attempt, size=size_of(job.record), fresh=fresh)
+        outcome = await self._receivers.ask(job.receiver, attempt, size=result.size, fresh=fresh)
         if early and (isinstance(outcome, Busy) or not is_final(outcome)):
-            await self._look_again(job, outcome, receiver)
+            await self._look_again(job, outcome)
         elif isinstance(outcome, Busy):
             await self._wait(job, outcome)
         else:
-            await self._settle(job, outcome, receiver, began, timedelta(seconds=self._monotonic() - tried))
+            await self._settle(job, outcome, began, timedelta(seconds=self._monotonic() - tried))
 
-    async def _look_again(self, job: _Job, found: Outcome | Busy, receiver: str) -> None:
+    async def _look_again(self, job: _Job, found: Outcome | Busy) -> None:
         """Let the result, which asked before its time, wait for that without charging it an attempt."""
         if not isinstance(found, Busy):
-            log.warning("receiver.probed", task_id=job.result.task_id, receiver=receiver, outcome=describe(found))
-        away = self._receivers.is_away(receiver)  # or else it takes others, and this one in its time, if at all
+            log.warning("receiver.probed", task_id=job.result.task_id, receiver=job.receiver, outcome=describe(found))
+        away = self._receivers.is_away(job.receiver)  # or else it takes others, and this one in its time, if at all
         waits = job.progress.waits if away or isinstance(found, Busy) else 0
         await self._park(job, job.progress._replace(waits=waits), looks=waits > 0)
 
@@ -169,7 +170,7 @@ class CallbackAgent:
         log.debug("callback.waits", task_id=job.result.task_id, why=busy.why, due=due.isoformat())
         await self._park(job, progress._replace(waits=progress.waits + 1, due=due, last_error=error))
 
-    async def _settle(self, job: _Job, outcome: Outcome, receiver: str, began: datetime, took: timedelta) -> None:
+    async def _settle(self, job: _Job, outcome: Outcome, began: datetime, took: timedelta) -> None:
         number = job.progress.attempts + 1
         delay = self._policy.next_delay(outcome, number, self._chance())
         due = None if delay is None else self._clock() + delay
@@ -178,7 +179,7 @@ class CallbackAgent:
         attempt = CallbackAttempt.model_construct(
             task_id=job.result.task_id,
             number=number,
-            receiver=receiver,
+            receiver=job.receiver,
             outcome=name(outcome),
             status=status_of(outcome),
             detail="" if isinstance(outcome, Delivered) else cut(_told_outside(outcome)),
@@ -192,7 +193,7 @@ class CallbackAgent:
             "callback.attempted",
             task_id=attempt.task_id,
             attempt=number,
-            receiver=receiver,
+            receiver=job.receiver,
             outcome=attempt.outcome,
             status=attempt.status,
             ms=attempt.duration_ms,
@@ -203,7 +204,7 @@ class CallbackAgent:
         if isinstance(outcome, Delivered):
             await told
         elif due is not None and delay is not None:
-            looks = self._policy.looks_early(outcome, delay) and self._receivers.is_away(receiver)
+            looks = self._policy.looks_early(outcome, delay) and self._receivers.is_away(job.receiver)
             waits = Progress(number, int(looks), job.progress.first_seen, due, describe(outcome))
             await asyncio.gather(told, self._park(job, waits, looks=looks))
         else:
@@ -213,9 +214,8 @@ class CallbackAgent:
     async def _park(self, job: _Job, progress: Progress, *, looks: bool = False) -> None:
         """Let the result wait until it is due, or until it `looks` whether its receiver is back."""
         remaining = progress.due - self._clock()
-        receiver = receiver_of(job.url)
-        if looks and self._receivers.may_look(receiver, size_of(job.record)):
-            tier = self._policy.look_tier(remaining, self._receivers.rest(receiver))
+        if looks and self._receivers.may_look(job.receiver, job.result.size):
+            tier = self._policy.look_tier(remaining, self._receivers.rest(job.receiver))
         else:
             tier = self._policy.wait_tier(remaining) if progress.waits else self._policy.tier_for(remaining)
         try:

@@ -18,11 +18,15 @@ from stream_app.reading import UnreadableError
 
 
 class Result(NamedTuple):
-    """A TaskResult as far as its delivery needs it; `body` is that of the callback, in JSON."""
+    """A TaskResult as far as its delivery needs it.
+
+    `body` is that of the callback, in JSON; `size` in bytes is that of the record, as the broker counts it.
+    """
 
     task_id: str
     callback_url: str | None
     body: bytes
+    size: int
 
 
 class _Times(msgspec.Struct):
@@ -65,7 +69,7 @@ def read_result(record: Record, limit: int) -> Result:
         raise UnreadableError(Reason.UNREADABLE, cut(f"callback_url: {error.errors()[0]['msg']}")) from error
     except (ValueError, RecursionError) as error:
         raise UnreadableError(Reason.UNREADABLE, cut(str(error))) from error
-    return Result(found.task_id, url, _body(found))
+    return Result(found.task_id, url, _body(found), size)
 
 
 def _body(found: _Result) -> bytes:
