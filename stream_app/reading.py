@@ -38,8 +38,8 @@ def address_of(record: Record) -> Address | None:
         return None
 
 
-def read(record: Record, model: type[MessageT], limit: int, item_limit: int | None = None) -> MessageT:
-    """Return the message in `record`, whose value may have `limit` bytes, and `item_limit` items if it is a request.
+def read(record: Record, model: type[MessageT], limit: int, item_limit: int) -> MessageT:
+    """Return the message in `record`, whose value may have `limit` bytes and `item_limit` items.
 
     Raises:
         UnreadableError: there is no value, it is too large, or it is not what `model` describes.
@@ -49,8 +49,7 @@ def read(record: Record, model: type[MessageT], limit: int, item_limit: int | No
     if len(record.value) > limit:
         raise UnreadableError(Reason.TOO_LARGE, f"the value has {len(record.value)} bytes; {limit} are allowed")
     try:
-        if item_limit is not None:
-            check_item_count(record.value, item_limit)
+        check_item_count(record.value, item_limit)
         with without_collection():
             return model.model_validate_json(record.value)
     except ValidationError as error:

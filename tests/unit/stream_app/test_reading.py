@@ -13,7 +13,7 @@ from callstream.contract.messages import Item, TaskRequest
 from stream_app.reading import UnreadableError, read
 from tests.unit.records import CALLBACK_URL, record
 
-LIMIT = 200
+LIMIT, ITEM_LIMIT = 200, 10
 REQUEST = {"callback_url": CALLBACK_URL, "message": [{"name": "a"}]}
 
 
@@ -23,12 +23,12 @@ class Many(BaseModel):
 
 def reason(value: Any, model: type[BaseModel] = TaskRequest[Item]) -> tuple[Reason, str]:
     with pytest.raises(UnreadableError) as error:
-        read(record(value), model, LIMIT)
+        read(record(value), model, LIMIT, ITEM_LIMIT)
     return error.value.reason, str(error.value)
 
 
 def test_a_value_of_the_right_shape_is_the_message() -> None:
-    assert read(record(REQUEST), TaskRequest[Item], LIMIT).message[0].name == "a"
+    assert read(record(REQUEST), TaskRequest[Item], LIMIT, ITEM_LIMIT).message[0].name == "a"
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_a_value_may_have_as_many_bytes_as_the_limit(over: int) -> None:
     if over:
         assert reason(value) == (Reason.TOO_LARGE, "the value has 201 bytes; 200 are allowed")
     else:
-        assert read(record(value), TaskRequest[Item], LIMIT).message == []
+        assert read(record(value), TaskRequest[Item], LIMIT, ITEM_LIMIT).message == []
 
 
 @pytest.mark.parametrize(("wrong", "shown", "more"), [(5, 5, ""), (6, 5, "and 1 more"), (30, 5, "and 25 more")])
@@ -74,7 +74,7 @@ def test_at_most_five_errors_are_named(wrong: int, shown: int, more: str) -> Non
 def test_of_very_many_errors_the_number_is_told_and_none_is_kept() -> None:
     value = record({"numbers": ["x"] * 20_000})
     with pytest.raises(UnreadableError, match="value: there are 20000 errors") as error:
-        read(value, Many, 2**20)
+        read(value, Many, 2**20, ITEM_LIMIT)
     assert (error.value.__cause__, error.value.__context__) == (None, None)
 
 
