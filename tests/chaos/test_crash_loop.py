@@ -97,7 +97,7 @@ async def test_a_process_that_is_killed_from_outside_blames_no_record(
     async with receiving() as receiver, pipeline_on(kafka.bootstrap, tmp_path, settings(prefix)) as pipeline:
         for _ in range(KILLS):
             load = asyncio.create_task(pipeline.submit_many(range(JOBS), receiver.url))
-            await more_calls(receiver, JOBS // 10)
+            await more_calls(receiver, JOBS // 10, pipeline.tasks.log_tail)
             pipeline.tasks.kill()
             pipeline.tasks.start()
             await load

@@ -59,9 +59,9 @@ async def test_a_sigkill_while_callbacks_wait_loses_none_and_repeats_no_attempt_
         await eventually(lambda: pipeline.results_committed(2 * JOBS), 60, pipeline.callbacks.log_tail)
         # Some waited for their first attempt, as their receiver had no room.
         await eventually(lambda: len(wrong.calls) == JOBS, 60, pipeline.callbacks.log_tail)
-        await more_calls(wrong, JOBS)
+        await more_calls(wrong, JOBS, pipeline.callbacks.log_tail)
         for _ in range(3):
-            await more_calls(wrong, JOBS // 2)
+            await more_calls(wrong, JOBS // 2, pipeline.callbacks.log_tail)
             pipeline.callbacks.kill()
             pipeline.callbacks.start()
         down.statuses = wrong.statuses = lambda: 200

@@ -60,10 +60,10 @@ class Receiver:
         return web.Response(status=status)
 
 
-async def more_calls(receiver: Receiver, count: int) -> None:
-    """Wait until `receiver` has been called `count` more times."""
+async def more_calls(receiver: Receiver, count: int, what: Callable[[], str]) -> None:
+    """Wait until `receiver` has been called `count` more times; what `what` answers is told where it is not."""
     goal = receiver.calls.total() + count
-    await eventually(lambda: receiver.calls.total() >= goal, 60)
+    await eventually(lambda: receiver.calls.total() >= goal, 60, what)
 
 
 @asynccontextmanager
