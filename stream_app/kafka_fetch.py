@@ -29,7 +29,7 @@ from stream_app.kafka_polls import Polls, Ready
 log = get_logger()
 # How the client fetches: docs/decisions/0011-fetch-when-all-is-polled.md.
 _PACE = 0.010  # seconds from the end of a fetch to the next one at the same broker
-ALL_POLLED = 5.0  # seconds after which a broker is asked again although not all that it gave is polled
+ALL_POLLED = 0.25  # seconds after which a broker is asked again although not all that it gave is polled
 
 
 class _Answer(NamedTuple):
@@ -81,6 +81,7 @@ class Fetches:
             # Over at once, if nothing was fetched for a while.
             await asyncio.sleep(self._last.get(broker, 0.0) + _PACE - time.monotonic())
             self._begin_with(assignment)
+            self._hurry_beside_the_unpolled(broker, request)
             response = await self._client.send(broker, request)
             if not assignment.active:
                 return False
@@ -93,6 +94,17 @@ class Fetches:
             return False
         finally:
             self._last[broker] = time.monotonic()
+
+    def _hurry_beside_the_unpolled(self, broker: int, request: Any) -> None:
+        """Let the broker answer at once where something that it gave is still to be polled.
+
+        Its partition is not in the request, and must not wait, once it is polled, until something comes for the others.
+        """
+        unpolled = [each for tp, each in self._ready.items() if self._client.cluster.leader_for_partition(tp) == broker]
+        for each in unpolled:
+            each._created = time.monotonic()  # noqa: SLF001 - from which `ALL_POLLED` is counted
+        if unpolled:
+            request._max_wait_ms = 0  # noqa: SLF001 - it has no setting for one request
 
     async def begin_again(self, assignment: Any, partition: Partition, position: int | None = None) -> int | None:
         """Read a partition from the beginning of its log, which was made anew; return where that is, if it can be told.

@@ -9,6 +9,7 @@ import structlog
 from aiokafka.consumer.fetcher import Fetcher, FetchResult
 from aiokafka.consumer.subscription_state import Assignment
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError, UnknownTopicOrPartitionError
+from aiokafka.protocol.fetch import FetchRequest, FetchRequest_v4
 from aiokafka.structs import TopicPartition as Partition
 
 from callstream.contract.records import Gap
@@ -212,6 +213,29 @@ async def test_fetches_keep_a_pace_at_each_broker(monkeypatch: pytest.MonkeyPatc
     now += 1
     await log.fetches.fetch(log.assignment, 1, request)
     assert slept == [0.0, module._PACE, 0.0, round(module._PACE - 0.004, 6), 0.0]
+
+
+async def test_a_broker_is_asked_beside_what_is_unpolled_without_a_wait_and_not_again_soon() -> None:
+    log = Log(begin=0, end=2, position=0)
+    asked = []
+
+    async def send(_: int, request: FetchRequest) -> object:
+        asked.append(request.build(FetchRequest_v4).max_wait_time)
+        return SimpleNamespace(API_VERSION=11, topics=[])
+
+    def others() -> FetchRequest:
+        return FetchRequest(1_500, 1, 2**20, 1, [("task.results", [(0, 0, 2**20)])])
+
+    await log.fetch()
+    log.fetches._client.send = send
+    log.records[HERE]._created -= module.ALL_POLLED
+    assert not log.records[HERE].calculate_backoff(), "the broker may be asked again"
+    await log.fetches.fetch(log.assignment, BROKER, others())
+    assert log.records[HERE].calculate_backoff() > 0
+    await log.fetches.fetch(log.assignment, BROKER + 1, others())
+    del log.records[HERE]
+    await log.fetches.fetch(log.assignment, BROKER, others())
+    assert asked == [0, 1_500, 1_500]
 
 
 async def test_the_client_fetches_through_it_and_waits_until_all_is_polled(monkeypatch: pytest.MonkeyPatch) -> None:
