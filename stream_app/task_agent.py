@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
 
 import msgspec
 
 from callstream.contract.dead_letters import Reason
 from callstream.contract.headers import HeaderError, event_headers, readable_task_id, task_id_of
-from callstream.contract.messages import Item, TaskRequest
+from callstream.contract.items import PackedItems
+from callstream.contract.messages import Item
 from callstream.contract.propagation import passed_on
 from callstream.contract.records import OutgoingRecord, Record
 from callstream.contract.results import WrittenResult, WrittenTimes, error_entry, raw
@@ -27,6 +27,7 @@ from stream_app.output import Output, ProduceError, RecordTooLargeError
 from stream_app.reading import UnreadableError, address_of, read
 
 log = get_logger()
+_FEW = 16  # items that are kept as what they were read as; they are soon under way, and are not read twice
 
 
 class TaskAgent:
@@ -80,15 +81,15 @@ class TaskAgent:
     async def _process(self, record: Record) -> None:
         task = self._tasks[record.partition.topic]
         started = datetime.now(UTC)
-        task_id, request = self._read(record, task)
         if self._delay:
-            await asyncio.sleep(self._delay)
+            await asyncio.sleep(self._delay)  # before it is read: what waits is kept as it came
+        task_id, callback_url, items = self._read(record, task)
         with self._answers.share() as answers:
             context = replace(self._context, answers=answers)
-            entries = await run_items(task, request.message, context, self._limits, self._executors)
-            result = _result(record, task_id, task, request.callback_url, entries, started)
-            await self._write(record, result, request.message, too_large=entries.too_large)
-        log.info("task.processed", task_id=task_id, task=task.name, items=len(request.message))
+            entries = await run_items(task, items, context, self._limits, self._executors)
+            result = _result(record, task_id, task, callback_url, entries, started)
+            await self._write(record, result, items, too_large=entries.too_large)
+        log.info("task.processed", task_id=task_id, task=task.name, items=len(items))
 
     async def refuse(self, record: Record, reason: Reason, error: str) -> None:
         """Put the record aside, and let its result say so, except where its `callback_url` cannot be read or used."""
@@ -102,12 +103,18 @@ class TaskAgent:
         result = _result(record, readable_task_id(record), task, address.callback_url, entries, datetime.now(UTC))
         await asyncio.gather(letter, self._output.write(self._record(record, result)))
 
-    def _read(self, record: Record, task: Task) -> tuple[str, TaskRequest[Any]]:
+    def _read(self, record: Record, task: Task) -> tuple[str, str | None, Sequence[Item]]:
+        """Return the task's id, its `callback_url` and its items, which are all valid."""
         try:
             deadline_of(record.headers)
-            return task_id_of(record), read(record, task.request, self._body_limit, self._item_limit)
+            task_id = task_id_of(record)
         except HeaderError as error:
             raise UnreadableError(Reason.UNREADABLE, str(error)) from error
+        request = read(record, task.request, self._body_limit, self._item_limit)
+        items: Sequence[Item] = request.message
+        if len(items) > _FEW:
+            items = PackedItems(task.item, record.value or b"")
+        return task_id, request.callback_url, items
 
     async def _write(self, record: Record, result: WrittenResult, items: Sequence[Item], *, too_large: bool) -> None:
         if not too_large:

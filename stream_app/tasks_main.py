@@ -17,7 +17,7 @@ from stream_app.suspects import Suspects
 from stream_app.task_agent import TaskAgent
 from stream_app.workload import Workload
 
-_CONNECTIONS = 1_000  # of fetches; each may hold 0.2 MiB that nobody has asked for yet
+CONNECTIONS = 1_000  # of fetches; each may hold 0.2 MiB that nobody has asked for yet
 
 
 def run(settings: Settings, health: socket.socket | None) -> None:
@@ -32,7 +32,7 @@ def run(settings: Settings, health: socket.socket | None) -> None:
         app = KafkaApp(settings, "tasks", settings.tasks.drain)
         limits = settings.tasks
         async with (
-            open_client(min(limits.in_flight, _CONNECTIONS), EgressGuard(settings.egress)) as http,
+            open_client(min(limits.in_flight, CONNECTIONS), EgressGuard(settings.egress)) as http,
             open_executors(limits.threads, limits.processes) as executors,
         ):
             context = TaskContext(http, limits.fetch_limit)

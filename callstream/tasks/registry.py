@@ -75,6 +75,7 @@ class Task:
 
     name: str
     path: str
+    item: type[Item]
     request: type[TaskRequest[Any]]
     body: type[TaskBody[Any]]
     handler: Handler
@@ -107,7 +108,7 @@ def task(
         summary = (inspect.getdoc(handler) or name).partition("\n")[0]
         takes_context = len(parameters) > 1
         where = _place(name, handler, runs, takes_context=takes_context)
-        return Task(name, path, request, body, handler, where, takes_context, summary, tuple(example))
+        return Task(name, path, item, request, body, handler, where, takes_context, summary, tuple(example))
 
     return make
 

@@ -20,6 +20,7 @@ from callstream.tasks.outcome import Failed, as_json, failure
 from callstream.tasks.registry import Task, TaskContext, TaskError
 
 _TURN = 0.001  # seconds of work at a time, after which others have theirs
+_OBJECT = 64  # bytes of memory that an entry takes beside its name and its value
 
 
 class Entries(NamedTuple):
@@ -98,8 +99,8 @@ async def run_items(
                 return  # nobody will read what the others come to
             outcome = await _run(task, item, context, deadline, executors)
             if isinstance(outcome, Failed):
-                await _take_at_last(context.answers, len(outcome.text), deadline)
-            kept.add(number, outcome)
+                await _take_at_last(context.answers, _size(item, outcome), deadline)
+            kept.add(number, item, outcome)
             if time.perf_counter() - began > _TURN:
                 await asyncio.sleep(0)
                 began = time.perf_counter()
@@ -114,50 +115,57 @@ async def run_items(
 
 
 class _Kept:
-    """What the items have come to, as far as it can be written."""
+    """What the items have come to, as far as it can be written: entries, so that no item has to be kept for its name.
+
+    Who adds an outcome has taken the room that `_size` says.
+    """
 
     def __init__(self, items: Sequence[Item], share: Share, limit: int) -> None:
         self._items = items
         self._share = share
         self._left = limit
-        self._outcomes: list[RawJson | Failed | None] = [None] * len(items)
+        self._held = 0  # bytes of the share
+        self._entries: list[bytes | None] = [None] * len(items)
+        self._failed = bytearray(len(items))
 
     @property
     def too_large(self) -> bool:
         return self._left < 0
 
-    def add(self, number: int, outcome: RawJson | Failed) -> None:
+    def add(self, number: int, item: Item, outcome: RawJson | Failed) -> None:
         """Keep an outcome; when all of them have become too large to be written, none is kept any more."""
+        size = _size(item, outcome)
         if self.too_large:
-            self._drop(outcome)
+            self._share.give(size)
             return
-        self._outcomes[number] = outcome
-        self._left -= _size(outcome) + len(self._items[number].name)
+        self._entries[number] = entry = _entry(item, outcome)
+        self._failed[number] = isinstance(outcome, Failed)
+        self._held += size
+        self._left -= len(entry)
         if self.too_large:
-            for kept in self._outcomes:
-                self._drop(kept)
-            self._outcomes.clear()
+            self._share.give(self._held)
+            self._entries.clear()
 
     def entries(self) -> Entries:
         if self.too_large:
             return Entries([], [], too_large=True)
         entries = Entries([], [])
-        for item, outcome in zip(self._items, self._outcomes, strict=True):
-            name = pydantic_core.to_json(item.name)
-            if isinstance(outcome, RawJson):
-                entries.results.append(b"{%b:%b}" % (name, outcome.data))
+        for number, (entry, failed) in enumerate(zip(self._entries, self._failed, strict=True)):
+            if entry is None:  # the handler itself cancelled its work
+                entries.errors.append(_entry(self._items[number], Failed("the work was cancelled")))
             else:
-                text = outcome.text if outcome else "the work was cancelled"  # by the handler itself
-                entries.errors.append(b"{%b:%b}" % (name, pydantic_core.to_json(text)))
+                (entries.errors if failed else entries.results).append(entry)
         return entries
 
-    def _drop(self, outcome: RawJson | Failed | None) -> None:
-        if outcome is not None:
-            self._share.give(_size(outcome))
+
+def _entry(item: Item, outcome: RawJson | Failed) -> bytes:
+    data = outcome.data if isinstance(outcome, RawJson) else pydantic_core.to_json(outcome.text)
+    return b"{%b:%b}" % (pydantic_core.to_json(item.name), data)
 
 
-def _size(outcome: RawJson | Failed) -> int:
-    return len(outcome.data if isinstance(outcome, RawJson) else outcome.text)
+def _size(item: Item, outcome: RawJson | Failed) -> int:
+    """Return about how many bytes of memory an entry takes."""
+    return len(outcome.data if isinstance(outcome, RawJson) else outcome.text) + len(item.name) + _OBJECT
 
 
 async def _run(
@@ -169,9 +177,12 @@ async def _run(
         else:
             value = await _hand_over(task, item, deadline, executors)
         outcome = as_json(value)
-        # An async handler that returns it has read it from somewhere, and taken the room for it.
-        if isinstance(outcome, RawJson) and not (outcome is value and task.runs == "async"):
-            await _take(context.answers, len(outcome.data), deadline)
+        if isinstance(outcome, RawJson):
+            size = _size(item, outcome)
+            if outcome is value and task.runs == "async":  # read from somewhere, and room taken for it there
+                context.answers.force(size - len(outcome.data))
+            else:
+                await _take(context.answers, size, deadline)
     except Exception as error:  # noqa: BLE001 - a handler's bug is the receiver's to know and not the partition's to feel
         return failure(error)
     except asyncio.CancelledError as error:

@@ -39,11 +39,13 @@ async def serving(answer: bytes | None) -> AsyncIterator[str]:
     listening = await asyncio.start_server(begin, "127.0.0.1", backlog=1_000)
     async with listening:
         yield f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/"
-        await asyncio.wait(serving, timeout=5)
+        if serving:
+            await asyncio.wait(serving, timeout=5)
 
 
-async def working(url: str, requests: int, items: int, seconds: float = 60) -> Any:
-    program = (sys.executable, "-m", "tests.support.tasks_memory", url, str(requests), str(items), str(seconds))
+async def working(url: str, requests: int, items: int, *, tiny: int = 0, seconds: float = 60) -> Any:
+    numbers = map(str, (requests, items, tiny, seconds))
+    program = (sys.executable, "-m", "tests.support.tasks_memory", url, *numbers)
     process = await asyncio.create_subprocess_exec(*program, stdout=asyncio.subprocess.PIPE)
     out, _ = await process.communicate()
     assert process.returncode == 0
@@ -62,3 +64,9 @@ async def test_requests_of_as_many_items_as_are_allowed_may_hang() -> None:
     async with serving(None) as url:
         found = await working(url, 20, 1_000, seconds=3)
     assert found["peak"] < LIMIT
+
+
+async def test_as_many_requests_of_tiny_items_as_are_begun_take_no_more_than_the_chart_gives() -> None:
+    async with serving(None) as url:
+        found = await working(url, 3_000, 10, tiny=990, seconds=8)
+    assert found["peak"] < 448 * MIB, "with what fetches may bring, which is counted beside it, that is all"

@@ -46,12 +46,23 @@ def long(_: Item) -> str:
     return "x" * 2 * 2**20
 
 
+class Held(Item):
+    """One that can be told from what other tests have left."""
+
+
+@task("held", path="/v1/held")
+async def hold(item: Held) -> str:
+    """Hold the items for ever."""
+    await asyncio.Event().wait()
+    return item.name
+
+
 def settings(**values: Any) -> Settings:
     return Settings.model_validate(values)
 
 
 def agent(output: Output, **values: Any) -> TaskAgent:
-    tasks = {**load_tasks(), "odd": odd, "long": long}
+    tasks = {**load_tasks(), "odd": odd, "long": long, "held": hold}
     return TaskAgent(settings(**values), tasks, TaskContext(httpx.AsyncClient(), 1_000), EXECUTORS, output)
 
 
@@ -259,6 +270,23 @@ async def test_a_task_waits_first_as_long_as_the_settings_say(
     await agent(output, task_delay=delay).process(record(EXAMPLE))
     assert waited == waits
     assert len(broker.taken) == 1
+
+
+def held_items() -> int:
+    gc.collect()
+    return sum(type(found) is Held for found in gc.get_objects())
+
+
+@pytest.mark.parametrize(("delay", "most"), [("0", 3), ("1h", 0)])
+async def test_no_items_are_built_but_those_under_way(output: Output, delay: str, most: int) -> None:
+    request = {"callback_url": CALLBACK_URL, "message": [{"name": ""}] * 1_000}
+    working = agent(output, task_delay=delay, tasks={"item_concurrency": 3})
+    running = asyncio.create_task(working.process(record(request, topic="held.requests")))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert held_items() == most
+    running.cancel()
+    await asyncio.wait([running])
 
 
 def test_the_sources_are_the_requests_of_every_task_behind_the_prefix(output: Output) -> None:

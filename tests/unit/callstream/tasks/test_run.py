@@ -1,6 +1,7 @@
 """Whatever a handler does, every item has its entry, in the order of the request."""
 
 import asyncio
+import sys
 from collections.abc import Awaitable
 from dataclasses import replace
 from datetime import timedelta
@@ -281,11 +282,12 @@ async def test_the_text_of_an_error_is_cut() -> None:
 
 
 async def test_what_the_items_come_to_takes_its_room_until_who_asked_has_done_with_it() -> None:
-    budget = Budget(1_000)
+    budget = Budget(10_000)
     with budget.share() as share:
         context = replace(CONTEXT, answers=share)
-        await run_items(ACT, items("x" * 100, TaskError("y" * 50)), context, Limits(1, PATIENT, PATIENT), EXECUTORS)
-        assert budget.used == len('""') + 100 + 50
+        work = items("x" * 100, TaskError("y" * 50), *[0] * 10)
+        entries = await run_items(ACT, work, context, Limits(1, PATIENT, PATIENT), EXECUTORS)
+        assert budget.used > sum(map(sys.getsizeof, [*entries.results, *entries.errors]))
     assert budget.used == 0
 
 

@@ -1,0 +1,64 @@
+"""A request's items are counted, and kept, as the JSON that came."""
+
+import json
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from callstream.contract.items import PackedItems, check_item_count
+from callstream.contract.messages import Item, TaskRequest
+
+TINY = b'{"name":""}'
+
+
+class Number(Item):
+    number: float = 0
+
+
+def request(*items: bytes, before: bytes = b"", behind: bytes = b"") -> bytes:
+    return b'{%b"message": [%b]%b}' % (before, b" ,\n".join(items), behind)
+
+
+def packed(*items: bytes) -> PackedItems[Number]:
+    return PackedItems(Number, request(*items))
+
+
+@given(st.lists(st.builds(Number, name=st.text(), number=st.floats()), max_size=20))
+def test_what_is_packed_is_what_the_request_has(items: list[Number]) -> None:
+    body = json.dumps({"message": [item.model_dump() for item in items]}).encode()
+    read = TaskRequest[Number].model_validate_json(body).message
+    kept = PackedItems(Number, body)
+    assert list(map(repr, kept)) == list(map(repr, read)) == [repr(kept[at]) for at in range(len(kept))]  # as of NaN
+    assert repr(kept[::2]) == repr(read[::2])
+
+
+def test_an_item_that_is_not_there_is_an_index_error() -> None:
+    assert packed(b'{"name":"a"}', b'{"name":"b"}')[-1].name == "b"
+    with pytest.raises(IndexError):
+        packed(TINY)[1]
+
+
+def test_packed_items_take_about_as_much_as_their_json() -> None:
+    kept = packed(*[TINY] * 1_000)
+    assert sys.getsizeof(kept._data) + sys.getsizeof(kept._ends) < 1_000 * (len(TINY) + 10)
+
+
+@pytest.mark.parametrize(
+    ("before", "behind"),
+    [(b"", b""), (b'"x": NaN, ', b""), (b"", b', "x": [-Infinity]'), (b'"message": [], ', b', "x": NaN')],
+)
+def test_more_items_than_the_limit_are_refused_whatever_stands_beside_them(before: bytes, behind: bytes) -> None:
+    body = request(*[TINY] * 4, before=before, behind=behind)
+    check_item_count(body, 4)
+    with pytest.raises(ValidationError, match="at most 3 items after validation, not 4"):
+        check_item_count(body, 3)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"[NaN]", b"NaN", b'{"message": NaN}', b'{"x": NaN}', b"{", b"\xff", b"[" * 9_999]
+)
+def test_what_is_no_request_is_not_counted(body: bytes) -> None:
+    check_item_count(body, 0)
