@@ -76,6 +76,7 @@ def _write_properties(path: Path, port: int, logs: Path) -> None:
         "log.dirs": logs,
         "auto.create.topics.enable": "false",
         "group.initial.rebalance.delay.ms": 0,
+        "group.min.session.timeout.ms": 1_000,  # tests kill members, and each is waited for as long
         # After a kill, a restart waits for as long as the node that was killed may still be there.
         "broker.session.timeout.ms": 3_000,
         "broker.heartbeat.interval.ms": 500,

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from aiokafka import AIOKafkaConsumer, ConsumerRecord
+from aiokafka import ConsumerRecord
 
 from callstream.contract.dead_letters import Reason
 from tests.chaos import deadly_number
@@ -15,6 +15,7 @@ from tests.support.kafka import Kafka
 from tests.support.pipeline import Pipeline, pipeline_on
 from tests.support.processes import Service
 from tests.support.receiver import more_calls, receiving
+from tests.support.topics import content
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.chaos
@@ -50,17 +51,15 @@ async def supervised(pipeline: Pipeline) -> AsyncIterator[Supervised]:
 
 
 def settings(prefix: str) -> dict[str, str]:
-    return {"CALLSTREAM_TOPICS__PREFIX": prefix, "CALLSTREAM_TOPICS__PARTITIONS": str(PARTITIONS)}
+    return {
+        "CALLSTREAM_TOPICS__PREFIX": prefix,
+        "CALLSTREAM_TOPICS__PARTITIONS": str(PARTITIONS),
+        "CALLSTREAM_KAFKA__SESSION_TIMEOUT": "3",  # for so long the group waits for each that was killed
+    }
 
 
 async def dead_letters(kafka: Kafka, pipeline: Pipeline) -> list[ConsumerRecord]:
-    topic = f"{pipeline.prefix}task.dead-letters"
-    found: list[ConsumerRecord] = []
-    async with AIOKafkaConsumer(topic, bootstrap_servers=kafka.bootstrap, auto_offset_reset="earliest") as consumer:
-        for partition, end in (await consumer.end_offsets(consumer.assignment())).items():
-            while await consumer.position(partition) < end:
-                found += (await consumer.getmany(partition, timeout_ms=1_000)).get(partition, [])
-    return found
+    return await content(kafka.bootstrap, f"{pipeline.prefix}task.dead-letters")
 
 
 async def notes(pipeline: Pipeline) -> set[str]:

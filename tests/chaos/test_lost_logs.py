@@ -16,6 +16,7 @@ from tests.support.kafka import OwnKafka, own_kafka
 from tests.support.pipeline import Pipeline, pipeline_on
 from tests.support.processes import run_to_end
 from tests.support.receiver import Receiver, receiving
+from tests.support.topics import content
 from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.chaos, pytest.mark.asyncio(loop_scope="session")]
@@ -43,14 +44,10 @@ class World:
         assert not self.pipeline.wrong(self.receiver.bodies)
 
     async def records(self, topic: str) -> list[Record]:
-        found = []
-        async with AIOKafkaConsumer(topic, bootstrap_servers=self.bootstrap, auto_offset_reset="earliest") as consumer:
-            for partition, end in (await consumer.end_offsets(consumer.assignment())).items():
-                while await consumer.position(partition) < end:
-                    for each in (await consumer.getmany(partition, timeout_ms=1_000)).get(partition, []):
-                        place = TopicPartition(each.topic, each.partition)
-                        found.append(Record(place, each.offset, each.key, each.value, each.headers, 0.0))
-        return found
+        return [
+            Record(TopicPartition(each.topic, each.partition), each.offset, each.key, each.value, each.headers, 0.0)
+            for each in await content(self.bootstrap, topic)
+        ]
 
     async def letters(self) -> list[DeadLetter]:
         """Return what has come to `task.dead-letters` in this test."""

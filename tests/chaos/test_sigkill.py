@@ -25,6 +25,7 @@ def settings(prefix: str) -> dict[str, str]:
     return {
         "CALLSTREAM_TOPICS__PREFIX": prefix,
         "CALLSTREAM_TOPICS__PARTITIONS": str(PARTITIONS),
+        "CALLSTREAM_KAFKA__SESSION_TIMEOUT": "3",  # for so long the group waits for each that was killed
         "CALLSTREAM_TASKS__WINDOW": str(WINDOW),
         "CALLSTREAM_CALLBACKS__WINDOW": str(WINDOW),
         # One receiver gets everything here: it may, and what it has no room for comes back soon.

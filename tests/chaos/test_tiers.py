@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaConsumer
+from aiokafka.structs import TopicPartition
 
 from tests.support.kafka import Kafka
 from tests.support.pipeline import Pipeline, pipeline_on
 from tests.support.receiver import more_calls, receiving
+from tests.support.topics import content
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.chaos
@@ -24,6 +25,7 @@ def settings(prefix: str, **more: str) -> dict[str, str]:
     return {
         "CALLSTREAM_TOPICS__PREFIX": prefix,
         "CALLSTREAM_TOPICS__PARTITIONS": str(PARTITIONS),
+        "CALLSTREAM_KAFKA__SESSION_TIMEOUT": "3",  # for so long the group waits for each that was killed
         "CALLSTREAM_CALLBACKS__SCHEDULE": "500ms,1s,2s,4s,4s,4s,4s,4s,4s",
         "CALLSTREAM_CALLBACKS__RECEIVER_IN_FLIGHT": str(AT_ONCE),
         **more,
@@ -33,14 +35,9 @@ def settings(prefix: str, **more: str) -> dict[str, str]:
 async def attempts_of(kafka: Kafka, pipeline: Pipeline) -> dict[str, list[dict[str, Any]]]:
     """Return what `callback.attempts` tells, by task, in order."""
     found: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    topic = f"{pipeline.prefix}callback.attempts"
-    async with AIOKafkaConsumer(topic, bootstrap_servers=kafka.bootstrap, auto_offset_reset="earliest") as consumer:
-        ends = await consumer.end_offsets(consumer.assignment())
-        for partition, end in ends.items():
-            while await consumer.position(partition) < end:
-                for record in (await consumer.getmany(partition, timeout_ms=1_000)).get(partition, []):
-                    attempt = json.loads(record.value)
-                    found[attempt["task_id"]].append(attempt)
+    for record in await content(kafka.bootstrap, f"{pipeline.prefix}callback.attempts"):
+        attempt = json.loads(record.value)
+        found[attempt["task_id"]].append(attempt)
     return found
 
 
@@ -59,7 +56,7 @@ async def test_a_sigkill_while_callbacks_wait_loses_none_and_repeats_no_attempt_
         await eventually(lambda: pipeline.results_committed(2 * JOBS), 60, pipeline.callbacks.log_tail)
         # Some waited for their first attempt, as their receiver had no room.
         await eventually(lambda: len(wrong.calls) == JOBS, 60, pipeline.callbacks.log_tail)
-        await more_calls(wrong, JOBS, pipeline.callbacks.log_tail)
+        await eventually(lambda: first_attempts_committed(kafka, pipeline, wrong.url), 60, pipeline.callbacks.log_tail)
         for _ in range(3):
             await more_calls(wrong, JOBS // 2, pipeline.callbacks.log_tail)
             pipeline.callbacks.kill()
@@ -74,6 +71,18 @@ async def test_a_sigkill_while_callbacks_wait_loses_none_and_repeats_no_attempt_
             assert not too_early(attempts)
             firsts = sum(attempt["number"] == 1 for attempt in attempts)
             assert firsts == 1 or task_id in down.bodies, "what waited began again from its first attempt"
+
+
+async def first_attempts_committed(kafka: Kafka, pipeline: Pipeline, receiver: str) -> bool:
+    """Return whether what waited in a tier for its first attempt at `receiver` has had it, for good."""
+    committed = await pipeline.committed("callbacks")
+    tiers = {partition.topic for partition in committed if ".retry." in partition.topic}
+    return not any(
+        dict(record.headers)["callback_attempts"] == b"0"
+        and json.loads(record.value)["callback_url"] == receiver
+        and record.offset >= committed[TopicPartition(record.topic, record.partition)].offset
+        for record in await content(kafka.bootstrap, *tiers)
+    )
 
 
 async def all_delivered(kafka: Kafka, pipeline: Pipeline) -> bool:

@@ -1,38 +1,22 @@
 """What the services really write is what the published contract says."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 
 import aiohttp
 import pytest
 import yaml
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
-from aiokafka.structs import TopicPartition
+from aiokafka import AIOKafkaProducer, ConsumerRecord
 
 from tests.support.contract import Contract
 from tests.support.kafka import Kafka
 from tests.support.pipeline import Pipeline
 from tests.support.processes import run_to_end
 from tests.support.receiver import Receiver, receiving
+from tests.support.topics import content
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-
-async def records_of(bootstrap: str, topics: Mapping[str, int]) -> list[ConsumerRecord]:
-    """Return all records that these topics, with so many partitions, hold now."""
-    found: list[ConsumerRecord] = []
-    async with AIOKafkaConsumer(bootstrap_servers=bootstrap) as consumer:
-        places = [TopicPartition(name, number) for name, count in topics.items() for number in range(count)]
-        ends = await consumer.end_offsets(places)
-        consumer.assign(places)
-        await consumer.seek_to_beginning()
-        for place in places:
-            while await consumer.position(place) < ends[place]:
-                for records in (await consumer.getmany(place, timeout_ms=200)).values():
-                    found.extend(records)
-    return found
 
 
 def written_by_us(record: ConsumerRecord) -> bool:
@@ -69,7 +53,7 @@ async def test_every_record_of_every_topic_is_as_the_gateway_publishes(
     contract = await published(pipeline.session, pipeline.url)
 
     async def records() -> list[ConsumerRecord]:
-        found = await records_of(kafka.bootstrap, contract.topics)
+        found = await content(kafka.bootstrap, *contract.topics)
         ours = [record for record in found if written_by_us(record)]
         return ours if {record.topic for record in ours} == set(contract.topics) else []
 

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
-from aiokafka.structs import TopicPartition as Partition
+from aiokafka import AIOKafkaProducer, ConsumerRecord
 
 from callstream.contract.dead_letters import Reason, dead_letter
 from callstream.contract.messages import CallbackAttempt, result_digest
@@ -15,6 +14,7 @@ from callstream.contract.records import Headers, OutgoingRecord, Record, TopicPa
 from callstream.contract.retries import Progress, parked
 from callstream.contract.topics import Topics
 from tests.support.processes import Service, run_to_end
+from tests.support.topics import content
 
 NOW = datetime.now(UTC).replace(microsecond=0)  # a record's time is in milliseconds
 JUNK = bytes(range(256))
@@ -56,17 +56,7 @@ class Install:
 
     async def content(self, *topics: str) -> list[ConsumerRecord]:
         """Return all records of these topics."""
-        async with AIOKafkaConsumer(bootstrap_servers=self.bootstrap) as consumer:
-            partitions = [Partition(topic, number) for topic in topics for number in range(_PARTITIONS)]
-            ends = await consumer.end_offsets(partitions)
-            consumer.assign(partitions)
-            await consumer.seek_to_beginning()
-            found: list[ConsumerRecord] = []
-            for partition in partitions:
-                while await consumer.position(partition) < ends[partition]:
-                    for records in (await consumer.getmany(partition, timeout_ms=200)).values():
-                        found.extend(records)
-        return found
+        return await content(self.bootstrap, *topics)
 
     async def results(self) -> Counter[bytes]:
         """Return how often each key stands among the results."""

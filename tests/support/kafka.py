@@ -17,6 +17,7 @@ from tests.support.processes import Service
 from tests.support.waiting import free_port
 
 _IMAGE = "apache/kafka:4.3.1"
+_JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"  # for what lives short: half the time to start
 _START = 180  # seconds until a broker must be ready; the first start downloads it
 
 
@@ -34,7 +35,8 @@ class OwnKafka:
         self._port = free_port()
         self.bootstrap = f"127.0.0.1:{self._port}"
         data = str(directory / "kafka")
-        self._service = Service("broker", "apache", "--port", str(self._port), "--data", data, directory=directory)
+        command = ("broker", "apache", "--port", str(self._port), "--data", data)
+        self._service = Service(*command, env={"JAVA_TOOL_OPTIONS": _JAVA}, directory=directory)
 
     async def start(self) -> None:
         """Start it, or start it again: the same port, the same data."""
@@ -123,6 +125,7 @@ async def _container() -> AsyncIterator[str]:
         "KAFKA_TRANSACTION_STATE_LOG_REPLICATION_FACTOR": "1",
         "KAFKA_TRANSACTION_STATE_LOG_MIN_ISR": "1",
         "KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS": "0",
+        "KAFKA_GROUP_MIN_SESSION_TIMEOUT_MS": "1000",
         "KAFKA_AUTO_CREATE_TOPICS_ENABLE": "false",
     }
     container = DockerContainer(_IMAGE).with_bind_ports(9092, port).with_envs(**environment)
