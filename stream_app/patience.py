@@ -3,18 +3,12 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from callstream.runtime.egress import AddressTakenError
+from callstream.runtime.ties import Tie, address_tie
 from stream_app.outcome import Outcome
 from stream_app.shares import Kind, Share, Shares
-from stream_app.ties import Tie, address_tie
 
 _LATE = 0.1  # seconds that a timer is late where the loop was held up
-
-
-class AddressTakenError(OSError):
-    """An address is not dialled, since enough is under way there; the text leaves it out."""
-
-    def __init__(self) -> None:
-        super().__init__(None, "as many callbacks as may are under way at the url's address")
 
 
 class Patience:

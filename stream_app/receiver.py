@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from callstream.runtime.logs import get_logger
+from callstream.runtime.ties import Tie, ties_of
 from stream_app.breaker import Breaker, Change
 from stream_app.bulkhead import Bulkhead
 from stream_app.outcome import Failed, Outcome, Throttled, Unreachable
 from stream_app.shares import Kind
-from stream_app.ties import Tie, ties_of
 
 log = get_logger()
 

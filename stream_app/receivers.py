@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from callstream.runtime.egress import dials_seen_by
 from callstream.runtime.logs import get_logger
+from callstream.runtime.ties import public_suffixes
 from stream_app.breaker import Breaker, Look
 from stream_app.bulkhead import Bulkhead
 from stream_app.looks import Looks
@@ -20,7 +21,6 @@ from stream_app.outcome import Outcome, Unreachable
 from stream_app.patience import Patience
 from stream_app.receiver import Receiver, ReceiverState
 from stream_app.shares import Kind, Share, Shares
-from stream_app.ties import public_suffixes
 
 log = get_logger()
 

@@ -6,7 +6,7 @@ Pure: what is asked here is answered at once. Docs: docs/decisions/0015-room-is-
 from collections.abc import Iterable
 from enum import IntEnum
 
-from stream_app.ties import Tie
+from callstream.runtime.ties import Tie
 
 
 class Kind(IntEnum):  # indices below, and hashed in no time: all of this is done for every callback

@@ -72,6 +72,13 @@ class AddressRefusedError(OSError):
         self.address = address
 
 
+class AddressTakenError(OSError):
+    """An address is not dialled, since enough is under way there; the text leaves it out."""
+
+    def __init__(self) -> None:
+        super().__init__(None, "as many as may are under way at the url's address")
+
+
 @contextmanager
 def dials_seen_by(see: Callable[[str], None]) -> Iterator[None]:
     """Show `see` every address that is dialled here, just before it is; an OSError that it raises prevents that."""
@@ -80,6 +87,12 @@ def dials_seen_by(see: Callable[[str], None]) -> Iterator[None]:
         yield
     finally:
         _seen_by.reset(token)
+
+
+def dialled(host: str) -> None:
+    """Show `host`, an address that is about to be dialled, to who wants to see it."""
+    if (see := _seen_by.get()) is not None:
+        see(host)
 
 
 class EgressGuard:
@@ -104,8 +117,7 @@ class EgressGuard:
         """Return a socket for what is about to be dialled: aiohttp's `socket_factory`."""
         family, kind, protocol, _, (host, port, *_) = info
         self.check(str(host), int(port))
-        if (see := _seen_by.get()) is not None:
-            see(str(host))
+        dialled(str(host))
         made = socket.socket(family, kind, protocol)
         made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
         return made

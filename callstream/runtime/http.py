@@ -1,5 +1,6 @@
 """HTTP out: httpx's API over aiohttp's transport, which is ten times as fast as httpx's own."""
 
+import asyncio
 import errno
 import os
 import re
@@ -17,9 +18,15 @@ from httpx_aiohttp import AiohttpTransport
 import callstream
 from callstream.contract.framing import is_framing
 from callstream.runtime.connections import BUFFER, FIELD_LIMIT, FIELDS, Connector, Response
-from callstream.runtime.egress import AddressRefusedError, EgressGuard, GuardedResolver
+from callstream.runtime.egress import (
+    AddressRefusedError,
+    AddressTakenError,
+    EgressGuard,
+    GuardedResolver,
+    dials_seen_by,
+)
 from callstream.runtime.logs import get_logger
-from callstream.runtime.places import Places
+from callstream.runtime.places import Place, Places
 
 log = get_logger()
 USER_AGENT = f"callstream/{callstream.__version__}"
@@ -58,8 +65,11 @@ class _Transport(AiohttpTransport):
             raise httpx.LocalProtocolError(f"{type(error).__name__}: {error}", request=request) from error
 
 
-class _SharedTransport(httpx.AsyncBaseTransport):
+class SharedTransport(httpx.AsyncBaseTransport):
     """Sends a request when there is a place for its host, which it holds until the answer is closed.
+
+    Where it is not to keep that place it is sent once more: before its connection is there, because as many as may are
+    under way at the address that it leads to, or after a second without an answer, because it holds what is for others.
 
     Who calls may give a context manager as the request's extension `waiting`, for the time until then.
     """
@@ -69,16 +79,36 @@ class _SharedTransport(httpx.AsyncBaseTransport):
         self._places = Places(connections)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        host = request.url.host
-        with request.extensions.get("waiting", nullcontext)():
-            await self._places.take(host)
+        waiting = request.extensions.get("waiting", nullcontext)
+        while True:
+            with waiting():
+                place = await self._places.take(request.url.raw_host.decode())
+            if (response := await self._sent(request, place)) is not None:
+                return response
+
+    async def _sent(self, request: httpx.Request, place: Place) -> httpx.Response | None:
+        """Return the answer; None where the place could not be kept, and the request is to wait for another."""
+        limit = asyncio.timeout(None)
+        if isinstance(request.stream, httpx.ByteStream):  # which can be sent once more
+            place.cut = partial(limit.reschedule, 0.0)
+
+        def dials(address: str) -> None:
+            if not self._places.dials(place, address):
+                raise AddressTakenError
+
         try:
-            response = await self._transport.handle_async_request(request)
-        except BaseException:
-            self._places.give(host)
+            async with limit:
+                with dials_seen_by(dials):
+                    response = await self._transport.handle_async_request(request)
+        except BaseException as error:
+            self._places.give(place)
+            cut_short = limit.expired() and isinstance(error, TimeoutError)
+            if cut_short or (place.turned_back and isinstance(error, httpx.TransportError)):
+                return None
             raise
+        place.cut, place.turned_back = None, False
         assert isinstance(response.stream, httpx.AsyncByteStream)  # noqa: S101 - for mypy; the transport is async
-        response.stream = _HeldStream(response.stream, partial(self._places.give, host))
+        response.stream = _HeldStream(response.stream, partial(self._places.give, place))
         return response
 
 
@@ -190,7 +220,7 @@ async def open_client(connections: int, guard: EgressGuard) -> AsyncIterator[htt
     async with (
         open_transport(connections, guard, reuse=False) as transport,
         httpx.AsyncClient(
-            transport=_SharedTransport(transport, connections),
+            transport=SharedTransport(transport, connections),
             headers={"user-agent": USER_AGENT},
             cookies=no_cookies,
             event_hooks={"request": [_leave_framing]},

@@ -1,74 +1,246 @@
-"""Places for connections, shared between the hosts that they lead to."""
+"""Places for connections, shared between the hosts that they lead to, by how long those hold them.
+
+Docs: docs/decisions/0029-places-for-fetches-are-shared-by-how-long-they-are-held.md.
+"""
 
 import asyncio
-from collections import Counter
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from enum import IntEnum
+
+from callstream.contract.receivers import canonical_host
+from callstream.runtime.ties import Tie, address_tie, public_suffixes, ties_of
+
+QUICK = 1.0  # seconds; what holds its place for longer is slow
+_LATE = 0.1  # seconds that a timer is late where the loop was held up
+_MOST_KNOWN = 10_000  # hosts remembered, the least recently used is forgotten
+_WEIGHT = 2  # what may be in one hand, for each place that is left free: two thirds of all, for one alone
+
+
+class Pace(IntEnum):
+    """What is expected of a host, by what its last request was like."""
+
+    QUICK = 0  # it lets go soon
+    NEW = 1  # nothing is known
+    SLOW = 2  # it holds what it gets
+
+
+_OTHERS = ((Pace.NEW, Pace.SLOW), (Pace.QUICK, Pace.SLOW), (Pace.QUICK, Pace.NEW))
+_LEAST = (4, 4, 8)  # the part that the others leave to each pace: one in so many
+
+
+class Host:
+    """What is known of a host: in whose hand it is, and behind whom it waits."""
+
+    __slots__ = ("line", "owner", "pace")
+
+    def __init__(self, name: str) -> None:
+        *_, self.owner = ties_of(f"http://{f'[{name}]' if ':' in name else name}:80")
+        self.line = self.owner  # or an address, where others held enough at it
+        self.pace = Pace.NEW
+
+
+class Place:
+    """A connection's place. `cut`, where it is set, ends what holds it, which then waits for another."""
+
+    __slots__ = ("alarm", "cut", "host", "line", "overdue", "pace", "ties", "turned_back", "uncounted")
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        self.overdue = False
+        self.turned_back = False  # from an address
+        self.cut: Callable[[], None] | None = None
+        self.alarm: asyncio.TimerHandle | None = None
+        self.uncounted: list[Tie] = []
+        self.learn()
+
+    def learn(self) -> None:
+        """Take in what is known of the host by now."""
+        host = self.host
+        self.pace = host.pace
+        self.line = host.owner if self.pace is Pace.QUICK else host.line
+        self.ties = [host.owner] if self.line is host.owner else [host.owner, self.line]
 
 
 class Places:
-    """Room for `limit` connections; a host may have as many more as it has fewer than are free.
+    """Room for `limit` connections; each pace finds a part of it free of the others.
 
-    So the first takes up to half, each of several as much as is left free, and a host that has none finds one at once
-    until there are as many hosts as places. Of those that wait the host with the fewest has its turn first.
+    What is in one hand (a registered domain, a dialled address) may have one more as long as it has fewer than twice
+    what is free. Of those that wait who has the fewest has its turn first.
     """
 
     def __init__(self, limit: int) -> None:
         self._free = limit
-        self._held: Counter[str] = Counter()
-        self._waiting: dict[str, dict[asyncio.Future[None], None]] = {}
-        self._turns: dict[int, dict[str, None]] = {}  # the hosts that wait, by how many they have
+        self._least = [limit // part for part in _LEAST]
+        self._used = [0, 0, 0]
+        self._held: dict[Tie, int] = {}
+        self._queues = [_Queue(pace, self._held) for pace in Pace]
+        self._hosts: OrderedDict[str, Host] = OrderedDict()
+        public_suffixes()  # here, so that no fetch waits for it
 
-    async def take(self, host: str) -> None:
-        """Return when there was a place for `host`, which is then taken."""
-        if host not in self._waiting and self._held[host] < self._free:
-            self._change(host, 1)
+    async def take(self, name: str) -> Place:
+        """Return a place for the host, when there is one."""
+        place = Place(self._host(name))
+        queue = self._queues[place.pace]
+        if place.line not in queue.lines and self._has(place.pace, self._held.get(place.line, 0)):
+            self._count(place, 1)
+        else:
+            await self._wait(place)
+        self._arm(place)
+        return place
+
+    def give(self, place: Place) -> None:
+        """Take a place back, and let those have it that wait."""
+        assert place.alarm is not None  # noqa: S101 - for mypy; it was taken
+        place.alarm.cancel()
+        if not place.turned_back:
+            place.host.pace = Pace.SLOW if place.overdue else Pace.QUICK
+        self._count(place, -1)
+        self._hand_out()
+
+    def dials(self, place: Place, address: str) -> bool:
+        """Return whether `address` may be dialled; if not, the host waits behind those at it from then on."""
+        tie = address_tie(address)
+        if tie in place.ties:
+            return True
+        if place.pace is Pace.QUICK:  # many good hosts share one address
+            place.uncounted.append(tie)
+        elif self._held.get(tie, 0) < _WEIGHT * (self._free_for(place.pace) + 1):  # its own is free when given back
+            place.ties.append(tie)
+            self._change(tie, 1)
+        else:
+            place.turned_back = True
+            place.host.line = tie
+        return not place.turned_back
+
+    def _host(self, name: str) -> Host:
+        name = canonical_host(name)
+        host = self._hosts.get(name)
+        if host is None:
+            host = self._hosts[name] = Host(name)
+            if len(self._hosts) > _MOST_KNOWN:
+                self._hosts.popitem(last=False)
+        else:
+            self._hosts.move_to_end(name)
+        return host
+
+    def _free_for(self, pace: Pace) -> int:
+        used, least = self._used, self._least
+        one, other = _OTHERS[pace]
+        free = self._free
+        if used[one] < least[one]:
+            free -= least[one] - used[one]
+        if used[other] < least[other]:
+            free -= least[other] - used[other]
+        return free
+
+    def _has(self, pace: Pace, held: int) -> bool:
+        return held < _WEIGHT * self._free_for(pace)
+
+    def _count(self, place: Place, by: int) -> None:
+        """Count one place more (1), or less (-1)."""
+        self._free -= by
+        self._used[place.pace] += by
+        for tie in place.ties:
+            self._change(tie, by)
+
+    def _change(self, tie: Tie, by: int) -> None:
+        lined_up = [queue for queue in self._queues if tie in queue.lines]
+        for queue in lined_up:
+            queue.step_out(tie)
+        if left := self._held.get(tie, 0) + by:
+            self._held[tie] = left
+        else:
+            del self._held[tie]
+        for queue in lined_up:
+            queue.line_up(tie)
+
+    def _arm(self, place: Place) -> None:
+        due = asyncio.get_running_loop().time() + QUICK
+        place.alarm = asyncio.get_running_loop().call_at(due, self._ring, place, due)
+
+    def _ring(self, place: Place, due: float) -> None:
+        """Count a place as a slow one's, or end what holds it: else those that hang would fill what is for others."""
+        if asyncio.get_running_loop().time() - due > _LATE:  # it was we who were held up: it may be over by now
+            self._arm(place)
             return
-        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        if host not in self._waiting:
-            self._waiting[host] = {}
-            self._line_up(host)
-        self._waiting[host][place] = None
+        place.overdue, place.host.pace = True, Pace.SLOW
+        if place.pace is Pace.SLOW:
+            return
+        before = place.pace
+        self._count(place, -1)
+        place.pace = Pace.SLOW
+        if self._free_for(Pace.SLOW) > 0:
+            place.ties = list(dict.fromkeys([*place.ties, *place.uncounted]))
+        else:
+            place.pace = before
+            if place.cut is not None:
+                place.cut()
+        self._count(place, 1)
+        self._hand_out()
+
+    async def _wait(self, place: Place) -> None:
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queues[place.pace].join(place, turn)
         try:
-            await place
+            await turn
         except asyncio.CancelledError:
-            if place in self._waiting.get(host, ()):
-                self._leave(host, place)
-            elif not place.cancelled():
-                self.give(host)
+            if not self._queues[place.pace].leave(place, turn) and not turn.cancelled():  # it was given it already
+                self._count(place, -1)
+                self._hand_out()
             raise
 
-    def give(self, host: str) -> None:
-        """Take a place back, and let those have it that wait."""
-        self._change(host, -1)
-        while self._turns and (fewest := min(self._turns)) < self._free:
-            next_host = next(iter(self._turns[fewest]))
-            place = next(iter(self._waiting[next_host]))
-            self._leave(next_host, place)
-            if not place.done():  # or else it was cancelled
-                self._change(next_host, 1)
-                place.set_result(None)
+    def _hand_out(self) -> None:
+        for queue in self._queues:
+            while queue.turns and self._has(queue.pace, min(queue.turns)):
+                place, turn = queue.next()
+                if turn.done():  # it was cancelled
+                    continue
+                if place.pace is not place.host.pace:  # it waits where such as its host do
+                    place.learn()
+                    self._queues[place.pace].join(place, turn)
+                else:
+                    self._count(place, 1)
+                    turn.set_result(None)
 
-    def _change(self, host: str, by: int) -> None:
-        if host in self._waiting:
-            self._step_out(host)
-        self._free -= by
-        self._held[host] += by
-        if host in self._waiting:
-            self._line_up(host)
-        if not self._held[host]:
-            del self._held[host]
 
-    def _leave(self, host: str, place: asyncio.Future[None]) -> None:
-        waiting = self._waiting[host]
-        del waiting[place]
-        if not waiting:
-            self._step_out(host)
-            del self._waiting[host]
+class _Queue:
+    """Who waits for places of one pace, in lines of those in one hand; `held` is how many places each hand has."""
 
-    def _line_up(self, host: str) -> None:
-        self._turns.setdefault(self._held[host], {})[host] = None
+    def __init__(self, pace: Pace, held: Mapping[Tie, int]) -> None:
+        self.pace = pace
+        self._held = held
+        self.lines: dict[Tie, dict[asyncio.Future[None], Place]] = {}
+        self.turns: dict[int, dict[Tie, None]] = {}  # the lines, by how many places their hand has
 
-    def _step_out(self, host: str) -> None:
-        turn = self._turns[self._held[host]]
-        del turn[host]
+    def join(self, place: Place, turn: asyncio.Future[None]) -> None:
+        if place.line not in self.lines:
+            self.lines[place.line] = {}
+            self.line_up(place.line)
+        self.lines[place.line][turn] = place
+
+    def leave(self, place: Place, turn: asyncio.Future[None]) -> bool:
+        """Return whether it still waited."""
+        line = self.lines.get(place.line)
+        if line is None or line.pop(turn, None) is None:
+            return False
+        if not line:
+            self.step_out(place.line)
+            del self.lines[place.line]
+        return True
+
+    def next(self) -> tuple[Place, asyncio.Future[None]]:
+        """Take the first one out of the first line of those whose hand holds the fewest places."""
+        line = self.lines[next(iter(self.turns[min(self.turns)]))]
+        turn, place = next(iter(line.items()))
+        self.leave(place, turn)
+        return place, turn
+
+    def line_up(self, tie: Tie) -> None:
+        self.turns.setdefault(self._held.get(tie, 0), {})[tie] = None
+
+    def step_out(self, tie: Tie) -> None:
+        turn = self.turns[self._held.get(tie, 0)]
+        del turn[tie]
         if not turn:
-            del self._turns[self._held[host]]
+            del self.turns[self._held.get(tie, 0)]

@@ -11,11 +11,12 @@ from unittest.mock import patch
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from callstream.runtime.egress import EgressGuard
-from callstream.runtime.http import open_transport
+from callstream.runtime.http import open_client, open_transport
 from callstream.runtime.settings import Egress
 from stream_app.delivery import HttpDelivery
 from stream_app.outcome import Delivered, Outcome
 from stream_app.receivers import Busy, Limits, Receivers
+from tests.support.waiting import eventually
 
 LIMITS = Limits(in_flight=8, queue=8, total=64, size=2**20, failures=5, pauses=[timedelta(seconds=5)])
 LOOPBACK = (IPv4Network("127.0.0.0/8"),)
@@ -82,3 +83,23 @@ async def test_names_of_one_address_that_hangs_leave_the_room_to_another() -> No
                 for task in hanging:
                     task.cancel()
                 await asyncio.gather(*hanging, return_exceptions=True)
+
+
+async def test_single_use_names_of_one_address_that_hangs_leave_connections_for_fetches_from_another() -> None:
+    server = Server()
+    async with server.running() as port:
+        with patch("aiohttp.AsyncResolver", Resolver):
+            async with open_client(60, EgressGuard(Egress(allow=LOOPBACK))) as client:
+                hanging = [
+                    asyncio.ensure_future(client.get(f"http://n.many-{number}.example:{port}/"))
+                    for number in range(200)
+                ]
+                await eventually(lambda: server.asked >= 20)
+                for number in range(20):
+                    async with asyncio.timeout(10):  # of the 30 s that one of those holds its connection
+                        answer = await client.get(f"http://n.new-{number}.example:{port}/")
+                    assert answer.status_code == 200
+                assert not any(task.done() for task in hanging)
+                for task in hanging:
+                    task.cancel()
+                await asyncio.wait(hanging)

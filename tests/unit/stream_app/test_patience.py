@@ -4,10 +4,11 @@ import asyncio
 
 import pytest
 
+from callstream.runtime.egress import AddressTakenError
+from callstream.runtime.ties import ties_of
 from stream_app.outcome import Delivered, Outcome
-from stream_app.patience import AddressTakenError, Patience
+from stream_app.patience import Patience
 from stream_app.shares import Kind, Share, Shares
-from stream_app.ties import ties_of
 from tests.support.virtual_time import hold_up, in_virtual_time, now
 
 OK = Delivered(200)

@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from callstream.runtime.ties import Kin, Tie, address_tie, ties_of
 from stream_app.shares import Kind, Share, Shares
-from stream_app.ties import Kin, Tie, address_tie, ties_of
 
 SLOTS, SIZE = 200, 200_000
 PARTS = {Kind.QUICK: 4, Kind.NEW: 8, Kind.SLOW: 8}

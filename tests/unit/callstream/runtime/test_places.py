@@ -1,86 +1,209 @@
-"""Places are shared between hosts: none keeps others from having one."""
+"""Places are shared between hosts by how long those hold them: none keeps others from having one."""
 
 import asyncio
+import itertools
 import random
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator
 from contextlib import suppress
 
-from callstream.runtime.places import Places
+import httpx
+import pytest
+
+from callstream.runtime.egress import AddressTakenError, dialled
+from callstream.runtime.http import SharedTransport
+from callstream.runtime.places import Pace, Place, Places
+from tests.support.virtual_time import in_virtual_time
+
+LIMIT = 1_000
+CROWD = 2 * LIMIT
 
 
-def holding(places: Places) -> Counter[str]:
-    return Counter(places._held)
+class Internet(httpx.AsyncBaseTransport):
+    """Hosts that answer at once, except those with `hangs` in their names, and for the first time `late` ones.
+
+    Those with `crowded` in their names share an address, all others have one each.
+    """
+
+    def __init__(self) -> None:
+        self.asked: Counter[str] = Counter()
+        self.under_way = 0
+        numbers = itertools.count()
+        self._addresses = defaultdict[str, str](lambda: f"2001:db8:{next(numbers):x}::1")
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        host = request.url.host
+        self.under_way += 1
+        try:
+            dialled("192.0.2.7" if "crowded" in host else self._addresses[host])
+            self.asked[host] += 1
+            if "hangs" in host:
+                await asyncio.Event().wait()
+            if "late" in host:
+                await asyncio.sleep(3)
+            return httpx.Response(200, stream=Body())
+        except AddressTakenError as error:
+            raise httpx.ConnectError("turned back", request=request) from error
+        finally:
+            self.under_way -= 1
 
 
-async def started(places: Places, *hosts: str) -> list[asyncio.Task[None]]:
+class Body(httpx.AsyncByteStream):
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield b"{}"
+
+
+class Fetches:
+    def __init__(self, limit: int = LIMIT) -> None:
+        self._limit = limit
+        self.internet = Internet()
+        self.transport = SharedTransport(self.internet, limit)
+        self.client = httpx.AsyncClient(transport=self.transport, timeout=None)  # noqa: S113 - the test's
+        self._begun: list[asyncio.Task[httpx.Response]] = []
+
+    async def begin(self, *hosts: str, seconds: float = 5) -> list[asyncio.Task[httpx.Response]]:
+        begun = [asyncio.create_task(self.get(host)) for host in hosts]
+        self._begun += begun
+        await asyncio.sleep(seconds)
+        return begun
+
+    async def get(self, host: str) -> httpx.Response:
+        return await self.client.post(f"http://{host}/", content=b"{}")
+
+    async def end(self) -> None:
+        for task in self._begun:
+            task.cancel()
+        await asyncio.gather(*self._begun, return_exceptions=True)
+        places = self.transport._places
+        assert (places._free, places._used) == (self._limit, [0, 0, 0])
+
+
+@pytest.mark.parametrize("name", ["{}.hangs.example", "a.hangs-crowded-{}.example"], ids=["one domain", "one address"])
+@in_virtual_time
+async def test_single_use_names_in_one_hand_leave_places_for_a_host_that_nobody_knows(name: str) -> None:
+    fetches = Fetches()
+    await fetches.begin(*[name.format(number) for number in range(CROWD)])
+    for number in range(50):
+        async with asyncio.timeout(0.1):
+            await fetches.get(f"new-{number}.example")
+    await fetches.end()
+
+
+@in_virtual_time
+async def test_single_use_names_in_as_many_hands_leave_places_for_hosts_that_are_quick() -> None:
+    fetches = Fetches()
+    await fetches.get("quick.example")
+    await fetches.begin(*[f"hangs-{number}.example" for number in range(CROWD)])
+    for _ in range(50):
+        async with asyncio.timeout(0.1):
+            await asyncio.gather(*[fetches.get("quick.example") for _ in range(100)])
+    async with asyncio.timeout(10):  # as who holds what is for those that nobody knows is cut short
+        await fetches.get("new.example")
+    await fetches.end()
+
+
+@in_virtual_time
+async def test_what_is_cut_short_is_sent_again_when_a_slow_one_has_gone_and_then_has_its_time() -> None:
+    fetches = Fetches(limit=16)
+    hanging = await fetches.begin(*[f"hangs-{number}.example" for number in range(100)])
+    (late,) = await fetches.begin("late.example", seconds=200)
+    assert not late.done()
+    for task in hanging:
+        task.cancel()
+    async with asyncio.timeout(10):
+        assert (await late).status_code == 200
+    assert fetches.internet.asked["late.example"] == 2
+    await fetches.end()
+
+
+@in_virtual_time
+async def test_no_crowd_for_one_host_is_cut_short() -> None:
+    fetches = Fetches()
+    late = await fetches.begin(*["late.example"] * CROWD, seconds=60)
+    assert all(task.done() for task in late)
+    assert fetches.internet.asked == {"late.example": CROWD}
+    await fetches.end()
+
+
+@in_virtual_time
+async def test_one_host_alone_has_the_greater_part_of_what_is_not_for_others() -> None:
+    fetches = Fetches()
+    await fetches.begin(*["hangs.example"] * CROWD)
+    assert LIMIT / 3 < fetches.internet.under_way <= LIMIT / 2
+    await fetches.end()
+
+
+@in_virtual_time
+async def test_a_host_is_known_by_its_last_request() -> None:
+    places = Places(8)
+    paces = []
+    for seconds in (0.5, 2, 0.5, 0):
+        place = await places.take("a.example")
+        paces.append(place.pace)
+        await asyncio.sleep(seconds)
+        places.give(place)
+    assert paces == [Pace.NEW, Pace.QUICK, Pace.SLOW, Pace.QUICK]
+
+
+async def started(places: Places, *hosts: str) -> list[asyncio.Task[Place]]:
     takes = [asyncio.create_task(places.take(host)) for host in hosts]
     await asyncio.sleep(0)
     return takes
 
 
-async def end(takes: list[asyncio.Task[None]]) -> None:
-    for take in takes:
-        take.cancel()
-    await asyncio.wait(takes)
-
-
-async def test_one_host_takes_no_more_than_half() -> None:
-    places = Places(100)
-    takes = await started(places, *["a"] * 200)
-    assert holding(places) == {"a": 50}
-    await end(takes)
-
-
-async def test_many_hosts_that_hold_all_that_they_get_leave_one_for_another() -> None:
-    places = Places(1_000)
-    crowd = await started(places, *[f"hangs-{number}" for number in range(50)] * 100)
-    (other,) = await started(places, "quick")
-    assert other.done()
-    await end(crowd)
-
-
-async def test_the_host_that_has_fewest_is_next_and_equals_have_their_turn() -> None:
-    places = Places(4)
-    takes = await started(places, "a", "a", "b", "c", "c", "a", "b", "d", "a")
-    assert holding(places) == {"a": 2, "b": 1, "c": 1}
-    places.give("a")
-    await asyncio.sleep(0)
-    assert holding(places) == {"a": 1, "b": 1, "c": 1, "d": 1}
-    await end(takes)
+async def test_the_hand_that_has_fewest_is_next_and_equals_have_their_turn() -> None:
+    places = Places(1)
+    held = await places.take("other.example")
+    takes = await started(places, *[f"{number}.{hand}.example" for hand in "abc" for number in range(2)])
+    had = []
+    for _ in range(6):
+        places.give(held)
+        await asyncio.sleep(0)
+        (take,) = [take for take in takes if take.done()]
+        takes.remove(take)
+        held = take.result()
+        had.append(held.ties[0].name)
+    places.give(held)
+    assert had == [f"{hand}.example" for hand in "abcabc"]
 
 
 async def test_who_gives_up_leaves_its_place_to_the_next() -> None:
     places = Places(1)
-    await places.take("a")
-    first, second, third = await started(places, "b", "b", "c")
-    await end([first])
-    places.give("a")
+    held = await places.take("a.example")
+    first, second, third = await started(places, "b.example", "b.example", "c.example")
+    first.cancel()
+    await asyncio.wait([first])
+    places.give(held)
     second.cancel()  # it has the place already, and does not know yet
     with suppress(asyncio.CancelledError):
         await second
-    await third
-    assert holding(places) == {"c": 1}
+    assert (await third).ties[0].name == "c.example"
 
 
+@in_virtual_time
 async def test_whatever_comes_and_goes_no_place_is_lost_or_given_twice() -> None:
     chance = random.Random(7)  # noqa: S311 - it is to be repeated
-    places = Places(8)
-    most = 0
+    places = Places(16)
+    under_way = most = 0
 
     async def fetch(host: str) -> None:
-        nonlocal most
-        await places.take(host)
+        nonlocal under_way, most
+        place = await places.take(f"{host}.example")
+        under_way += 1
+        most = max(most, under_way)
         try:
-            most = max(most, sum(holding(places).values()))
-            for _ in range(chance.randrange(4)):
-                await asyncio.sleep(0)
+            places.dials(place, f"192.0.2.{chance.randrange(4)}")
+            await asyncio.sleep(chance.choice([0, 0.1, 3]))
         finally:
-            places.give(host)
+            under_way -= 1
+            places.give(place)
 
     fetches = [asyncio.create_task(fetch(chance.choice("aaaabcdefghijkl"))) for _ in range(500)]
     for _ in range(200):
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.1)
         chance.choice(fetches).cancel()
     await asyncio.wait(fetches)
-    assert most == 8
-    assert (holding(places), places._free, places._waiting, places._turns) == ({}, 8, {}, {})
+    assert most <= 16
+    assert (places._free, places._used) == (16, [0, 0, 0])
+    assert places._held == {}
+    assert all((queue.lines, queue.turns) == ({}, {}) for queue in places._queues)
