@@ -47,6 +47,7 @@ class Validator:
         self._turns = Turns()
         self._worker: _Worker | None = None
         self._asked: set[asyncio.Task[bytes]] = set()
+        self._is_closing = False
 
     async def validate(self, task: Task, body: bytes, client: str, by: float) -> None:
         """Return if `body`, which `client` sent, is one of `task`'s; give up `by` then (in the loop's time).
@@ -64,10 +65,11 @@ class Validator:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """End the process, if there is one, with the block."""
+        """End the process, if there is one, with the block; none is started from then on."""
         try:
             yield
         finally:
+            self._is_closing = True
             for asked in self._asked:
                 asked.cancel()
             await asyncio.gather(*self._asked, return_exceptions=True)
@@ -100,8 +102,10 @@ class Validator:
         """Ask the process, another one if it died; end it if it does not answer in time.
 
         Raises:
-            ProblemError: the process died of this body, and would again.
+            ProblemError: the process died of this body, and would again, or the gateway stops.
         """
+        if self._is_closing:
+            raise _unknown("the gateway stops")
         if self._worker is None or self._worker.ended:
             self._worker = await _Worker.start(self._item_limit, self._memory, self._seconds)
         worker = self._worker

@@ -144,3 +144,16 @@ async def test_the_process_ends_with_the_gateway(task: Task) -> None:
     async with validator.running():
         await validator.validate(task, large(), CLIENT, by())
     assert not processes()
+
+
+async def test_who_waits_for_a_turn_while_the_gateway_stops_starts_no_other_process(task: Task) -> None:
+    validator = Validator(2**20, ITEMS, PLENTY)
+    async with validator.running():
+        await validator.validate(task, large(), CLIENT, by())
+        (process,) = processes()
+        process.suspend()
+        asked = [asyncio.create_task(validator.validate(task, large(), CLIENT, by())) for _ in range(3)]
+        await asyncio.sleep(0)
+    _, *waited = await asyncio.gather(*asked, return_exceptions=True)
+    assert not processes()
+    assert [type(error) for error in waited] == [ProblemError] * 2

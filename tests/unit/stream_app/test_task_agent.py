@@ -264,7 +264,8 @@ async def test_a_task_waits_first_as_long_as_the_settings_say(
     waited: list[float] = []
 
     async def sleep(seconds: float) -> None:
-        waited.append(seconds)
+        if seconds:  # or else others have their turn, as where the machine is busy
+            waited.append(seconds)
 
     monkeypatch.setattr(asyncio, "sleep", sleep)
     await agent(output, task_delay=delay).process(record(EXAMPLE))
