@@ -23,7 +23,6 @@ from stream_app.suspects import Suspects
 from stream_app.workload import Workload
 
 _DATA_FETCH = 2**20  # bytes a partition and fetch; a larger record still comes, alone
-_INFLATED = 4  # times the largest record: what a batch of several may have, uncompressed
 # A rebalance stops every partition of the group. Work under way gets this long to end, in seconds, before it is given
 # up to be done again by the partition's next owner, where that is another process.
 _REBALANCE_DRAIN = 1.0
@@ -67,8 +66,7 @@ class KafkaApp(faust.App):
             web_enabled=False,
             store="memory://",
         )
-        largest = settings.sizes.record
-        self.fetch_limits = Limits(kept=largest, inflated=_INFLATED * largest)
+        self.fetch_limits = Limits.of(settings.sizes)
         self.drain_seconds = drain.total_seconds()
         self.assigned = asyncio.Event()
         self._generation = -1  # of the group, in which this process had partitions the last time

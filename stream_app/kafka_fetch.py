@@ -54,11 +54,15 @@ class Fetches:
     """Fetches for one of aiokafka's fetchers.
 
     `moved` has the gap of each partition that is read again, because its log was cut off or made anew, until whoever
-    commits has taken note; that may be another thread.
+    commits has taken note; that may be another thread. `all_polled` is for how many seconds what is not polled of one
+    partition keeps a broker from being asked for the others.
     """
 
-    def __init__(self, fetcher: Any, limits: Limits, moved: dict[Partition, Gap]) -> None:
+    def __init__(
+        self, fetcher: Any, limits: Limits, moved: dict[Partition, Gap], all_polled: float = ALL_POLLED
+    ) -> None:
         self._fetcher = fetcher
+        self._all_polled = all_polled
         self._client = fetcher._client  # noqa: SLF001 - it has no door
         self._ready: dict[Partition, Any] = fetcher._records  # noqa: SLF001 - likewise
         self._limits = limits
@@ -71,7 +75,7 @@ class Fetches:
 
     def take_the_place(self) -> None:
         """Fetch and poll from now on for the fetcher, which must not have begun."""
-        self._fetcher._prefetch_backoff = ALL_POLLED  # noqa: SLF001 - it has no setting for this
+        self._fetcher._prefetch_backoff = self._all_polled  # noqa: SLF001 - it has no setting for this
         self._fetcher._proc_fetch_request = self.fetch  # noqa: SLF001 - likewise
         Polls(self._fetcher, self._limits).take_the_place()  # aiokafka's own knows nothing of what is kept here
 
@@ -190,7 +194,7 @@ class Fetches:
         if records.empty:
             return False
         self._ready[answer.partition] = Ready(
-            answer.partition, assignment=assignment, partition_records=records, backoff=ALL_POLLED
+            answer.partition, assignment=assignment, partition_records=records, backoff=self._all_polled
         )
         return True
 

@@ -3,14 +3,17 @@
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from itertools import zip_longest
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from aiokafka.structs import ConsumerRecord
 from aiokafka.structs import TopicPartition as Partition
 
 from callstream.contract.records import Gap
+from callstream.contract.sizes import Sizes
 from stream_app.kafka_marks import Marks
 from stream_app.kafka_records import PADDING, Batch, Item, frames_of
+
+_INFLATED = 4  # times the largest record: what a batch of several may have, uncompressed
 
 
 class Limits(NamedTuple):
@@ -18,6 +21,10 @@ class Limits(NamedTuple):
 
     kept: int
     inflated: int
+
+    @classmethod
+    def of(cls, sizes: Sizes) -> Self:
+        return cls(kept=sizes.record, inflated=_INFLATED * sizes.record)
 
 
 class Fetched:

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import typer
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from callstream.contract.dead_letters import opened
 from callstream.contract.records import OutgoingRecord, Record
@@ -18,12 +18,12 @@ from callstream.contract.topics import Topics
 from callstream.runtime.settings import Settings
 from callstream.tasks import load_tasks
 from cli.dead_letters.filters import Asked, Filters
-from cli.dead_letters.letters import Letter
+from cli.dead_letters.letters import Letter, letter_of
 from cli.dead_letters.pace import Pace
 from cli.dead_letters.places import Place
-from cli.dead_letters.planning import Plan, Planner
+from cli.dead_letters.planning import Planner
 from cli.dead_letters.producing import TooLargeError, producer_of
-from cli.dead_letters.reading import Source, source_of
+from cli.dead_letters.reading import Source, source_of, spans_of
 from cli.dead_letters.restoring import Skip, note, restored
 from cli.dead_letters.showing import print_rows
 from cli.errors import CommandError
@@ -32,6 +32,10 @@ _ALWAYS_TOLD = (Skip.DELIVERED, Skip.REPLAYED)
 # What a replay refuses, and an operator may have to see to, beside what needs none any more.
 _NAMED = (Skip.CUT, Skip.EMPTY, Skip.DAMAGED, Skip.FOREIGN, Skip.UNREAD, Skip.HOMELESS, Skip.TOO_LARGE)
 _MOST_NAMED = 20  # of a kind; the count tells how many more there are
+_MOST_COUNTED = 1_000  # reasons and receivers of a dry run, each by itself
+_OTHERS = ("", "(others)")
+# How many there are is not known before the last is planned.
+_PROGRESS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
 _INTERRUPTED = 130  # as a shell has it
 
 
@@ -90,14 +94,14 @@ async def dry_run(settings: Settings, asked: Asked, limit: int | None) -> None:
         CommandError: an option cannot be understood, or the broker fails.
         RegistryError: the installed task types do not fit together.
     """
-    now = datetime.now(UTC)
-    filters = Filters.read(asked, now)
+    filters = Filters.read(asked, datetime.now(UTC))
     tally = Tally()
+    counts: Counter[tuple[str, str]] = Counter()
     async with source_of(settings) as source:
-        plan = await Planner(source, settings.topic_names, load_tasks()).plan(filters, now, limit)
-    tally.leave(plan.left)
-    tally.replayed = len(plan.letters)
-    counts = Counter((letter.reason, letter.receiver) for letter in plan.letters)
+        async for letter, _ in _found(source, settings.topic_names, filters, limit, tally):
+            what = letter.reason, letter.receiver
+            counts[what if what in counts or len(counts) < _MOST_COUNTED else _OTHERS] += 1
+            tally.replayed += 1
     print_rows(("count", "reason", "receiver"), [(str(count), *what) for what, count in counts.most_common()])
     typer.echo(f"nothing was done; without --dry-run: {tally}")
 
@@ -106,27 +110,27 @@ async def _replay(settings: Settings, filters: Filters, limit: int | None, pace:
     topics = settings.topic_names
     console = Console(stderr=True)
     async with source_of(settings) as source, producer_of(settings) as producer:
-        plan = await Planner(source, topics, load_tasks()).plan(filters, datetime.now(UTC), limit)
-        tally.leave(plan.left)
         replayer = Replayer(producer, topics, tally)
-        with Progress(console=console, disable=not console.is_terminal) as progress:
-            bar = progress.add_task("replaying", total=len(plan.letters))
-            async for letter, record in _found(plan, source, tally):
+        with Progress(*_PROGRESS, console=console, disable=not console.is_terminal) as progress:
+            bar = progress.add_task("replaying", total=limit)
+            async for letter, record in _found(source, topics, filters, limit, tally):
                 await pace.turn()
                 await unbroken(replayer.replay(letter, record))
                 progress.advance(bar)
 
 
-async def _found(plan: Plan, source: Source, tally: Tally) -> AsyncIterator[tuple[Letter, Record]]:
-    """Read the letters of a plan once more, now with all that is in them: there may be more than memory holds."""
-    if not plan.letters:
-        return
-    left = {letter.place: letter for letter in plan.letters}
-    names = sorted({place.partition.topic for place in left})
-    async for record in source.scan(names, plan.letters[0].at):
-        if (letter := left.pop(Place.of(record), None)) is not None:
-            yield letter, record
-    tally.skipped[Skip.GONE] += len(left)
+async def _found(
+    source: Source, topics: Topics, filters: Filters, limit: int | None, tally: Tally
+) -> AsyncIterator[tuple[Letter, Record]]:
+    """Read the letters of each plan once more, now with all that is in them; count those that are left."""
+    async for plan in Planner(source, topics, load_tasks()).plans(filters, datetime.now(UTC), limit):
+        tally.leave(plan.left)
+        left = set(plan.places)
+        async for record in source.read(spans_of(left)):
+            if (place := Place.of(record)) in left:
+                left.remove(place)
+                yield letter_of(record, topics), record
+        tally.skipped[Skip.GONE] += len(left)
 
 
 class Producer(Protocol):

@@ -15,10 +15,12 @@ from callstream.contract.records import Record
 from callstream.runtime.settings import Settings
 from cli.dead_letters.filters import Asked, Filters
 from cli.dead_letters.letters import Letter, letter_of
+from cli.dead_letters.ordering import Ordered
 from cli.dead_letters.places import Place
 from cli.dead_letters.reading import source_of
 from cli.errors import CommandError
 
+_PAGE = 1_000  # letters that are printed at once, on a terminal as a table
 _COLUMNS = ("place", "time", "task_id", "task", "receiver", "reason", "error")
 
 
@@ -30,12 +32,20 @@ async def list_letters(settings: Settings, asked: Asked, limit: int | None, *, a
     """
     filters = Filters.read(asked, datetime.now(UTC))
     topics = settings.topic_names
+
+    def view(record: Record) -> Letter | None:
+        letter = letter_of(record, topics)
+        return letter if filters.match(letter) else None
+
     async with source_of(settings) as source:
-        records = source.scan(filters.topics(topics), filters.since)
-        letters = await newest(
-            (letter async for record in records if filters.match(letter := letter_of(record, topics))), limit
-        )
-    rows = [_texts(letter) for letter in letters]
+        spans = await source.spans(filters.topics(topics), filters.since)
+        pages = Ordered(source, spans, view).pages(_PAGE)
+        async for page in pages if limit is None else newest(pages, limit):
+            _print(page, as_json=as_json)
+
+
+def _print(letters: Iterable[Letter], *, as_json: bool) -> None:
+    rows = map(_texts, letters)
     if as_json:
         for row in rows:
             typer.echo(json.dumps(dict(zip(_COLUMNS, row, strict=True))))
@@ -65,15 +75,16 @@ async def show_letter(settings: Settings, text: str, *, raw: bool) -> None:
         typer.echo("\n".join(lines_of(record)))
 
 
-async def newest(letters: AsyncIterator[Letter], limit: int | None) -> list[Letter]:
-    """Return the letters, the newest last; with a `limit`, the newest of them, without ever holding more than those."""
+async def newest(pages: AsyncIterator[list[Letter]], limit: int) -> AsyncIterator[list[Letter]]:
+    """Yield the newest letters as one page, the newest last, without ever holding more than those, and a page."""
     heap: list[tuple[datetime, Letter]] = []  # the oldest first, so that it is what goes; no two share their place
-    async for letter in letters:
-        if limit is None or len(heap) < limit:
-            heappush(heap, (letter.at, letter))
-        else:
-            heappushpop(heap, (letter.at, letter))
-    return [letter for _, letter in sorted(heap)]
+    async for page in pages:
+        for letter in page:
+            if len(heap) < limit:
+                heappush(heap, (letter.at, letter))
+            else:
+                heappushpop(heap, (letter.at, letter))
+    yield [letter for _, letter in sorted(heap)]
 
 
 def print_rows(names: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

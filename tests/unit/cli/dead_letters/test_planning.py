@@ -8,27 +8,29 @@ from hypothesis import strategies as st
 
 from callstream.contract.messages import CallbackAttempt, result_digest
 from callstream.contract.records import Record, TopicPartition
-from cli.dead_letters.planning import Candidate, History, Plan, remember, selected
+from cli.dead_letters.planning import Candidate, Plan, delivery, replay_of, selected, told_by
 from cli.dead_letters.replaying import Tally
 from cli.dead_letters.restoring import Skip
 from stream_app.outcome import Delivered, Refused, name
 from tests.unit.cli.dead_letters.letters import NOW, TOPICS, dead_request, dead_result, result, seen
 
 _PLACES = st.integers(0, 20)
+REAL = result_digest(result())
+ERRORS = result_digest(b"its errors")
 
 
 def candidate(offset: int, *, task_id: str = "a", obstacle: Skip | None = None) -> Candidate:
     letter = dead_result(result(task_id), offset=offset)
-    return Candidate(seen(letter), result_digest(letter.value or b""), obstacle)
+    return Candidate.of(seen(letter), REAL, obstacle)
 
 
-def place(offset: int, task_id: str = "a") -> tuple[str, str]:
-    return task_id, f"{TOPICS.callback_dead_letters}/0@{offset}"
+def place(offset: int, task_id: str = "a") -> bytes:
+    return replay_of(task_id, f"{TOPICS.callback_dead_letters}/0@{offset}")
 
 
-def any_of(task_id: str) -> tuple[str, None]:
+def any_of(task_id: str) -> bytes:
     """What an earlier version noted of a delivery."""
-    return task_id, None
+    return delivery(task_id, None)
 
 
 def counted(plan: Plan) -> Counter[Skip]:
@@ -39,11 +41,9 @@ def counted(plan: Plan) -> Counter[Skip]:
 def test_every_letter_up_to_the_last_is_replayed_or_counted(
     offsets: list[int], delivered: set[int], replayed: set[int], limit: int | None
 ) -> None:
-    history = History(
-        {any_of(str(offset)) for offset in delivered}, {place(offset, str(offset)) for offset in replayed}
-    )
+    history = {any_of(str(offset)) for offset in delivered} | {place(offset, str(offset)) for offset in replayed}
     plan = selected([candidate(offset, task_id=str(offset)) for offset in offsets], history, limit)
-    chosen = [letter.place.offset for letter in plan.letters]
+    chosen = [place.offset for place in plan.places]
     open_ones = [offset for offset in offsets if offset not in delivered | replayed]
     assert chosen == open_ones[:limit]
     seen_ones = offsets if len(chosen) != limit else offsets[: offsets.index(chosen[-1]) + 1]
@@ -52,46 +52,46 @@ def test_every_letter_up_to_the_last_is_replayed_or_counted(
 
 
 def test_a_place_that_was_replayed_is_left_and_a_later_one_of_the_same_task_is_not() -> None:
-    plan = selected([candidate(1), candidate(2)], History(set(), {place(1)}), None)
-    assert [letter.place.offset for letter in plan.letters] == [2]
+    plan = selected([candidate(1), candidate(2)], {place(1)}, None)
+    assert [place.offset for place in plan.places] == [2]
     assert counted(plan) == {Skip.REPLAYED: 1}
 
 
 def test_a_replay_of_another_task_at_the_same_place_does_not_count() -> None:
-    plan = selected([candidate(1)], History(set(), {place(1, "of a topic that was made anew")}), None)
-    assert len(plan.letters) == 1
+    plan = selected([candidate(1)], {place(1, "of a topic that was made anew")}, None)
+    assert len(plan.places) == 1
 
 
 def test_a_request_whose_failure_was_told_to_its_receiver_is_replayed_all_the_same() -> None:
-    request = Candidate(seen(dead_request(headers=(("ce_id", b"a"),))), digest=None, obstacle=None)
-    plan = selected([request, candidate(2)], History({any_of("a")}, set()), None)
-    assert plan.letters == [request.letter]
+    request = Candidate.of(seen(dead_request(headers=(("ce_id", b"a"),))), None, None)
+    plan = selected([request, candidate(2)], {any_of("a")}, None)
+    assert plan.places == [request.place]
     assert counted(plan) == {Skip.DELIVERED: 1}
 
 
 def test_a_result_is_replayed_where_another_of_its_task_was_delivered() -> None:
     real = candidate(1)
-    plan = selected([real], History({("a", result_digest(b"its errors"))}, set()), None)
-    assert plan.letters == [real.letter]
-    plan = selected([real], History({("a", result_digest(b"its errors")), ("a", real.digest)}, set()), None)
+    plan = selected([real], {delivery("a", ERRORS)}, None)
+    assert plan.places == [real.place]
+    plan = selected([real], {delivery("a", ERRORS), delivery("a", REAL)}, None)
     assert counted(plan) == {Skip.DELIVERED: 1}
 
 
 def test_a_delivery_that_does_not_tell_which_result_it_was_counts_for_any() -> None:
-    assert counted(selected([candidate(1)], History({any_of("a")}, set()), None)) == {Skip.DELIVERED: 1}
+    assert counted(selected([candidate(1)], {any_of("a")}, None)) == {Skip.DELIVERED: 1}
 
 
 @pytest.mark.parametrize("skip", [Skip.EXPIRED, Skip.EMPTY])
 def test_what_cannot_be_helped_is_counted_by_why(skip: Skip) -> None:
-    plan = selected([candidate(1, obstacle=skip)], History(set(), set()), None)
-    assert plan == Plan([], [(candidate(1).letter.place, skip)])
+    plan = selected([candidate(1, obstacle=skip)], set(), None)
+    assert plan == Plan([], [(candidate(1).place, skip)])
     assert str(Tally(0, counted(plan))).endswith(
         f"delivered meanwhile 0, skipped as replayed before 0, skipped as {skip} 1"
     )
 
 
 def test_only_what_the_dispatcher_calls_delivered_counts() -> None:
-    history = History(set(), set())
+    told = []
     for task_id, outcome in (("a", Delivered(200)), ("b", Refused())):
         attempt = CallbackAttempt(
             task_id=task_id,
@@ -106,7 +106,10 @@ def test_only_what_the_dispatcher_calls_delivered_counts() -> None:
             result_digest="00ff",
         )
         earlier = attempt.model_dump_json(exclude={"dead_letter", "result_digest"})  # as earlier versions wrote it
-        for value in (attempt.model_dump_json(), earlier):
-            remember(history, Record(TopicPartition(TOPICS.attempts, 0), 1, b"", value.encode(), (), 0.0))
-    remember(history, Record(TopicPartition(TOPICS.attempts, 0), 1, b"", b"not ours", (), 0.0))
-    assert history == History({("a", "00ff"), any_of("a")}, set())
+        told += [told_by(stored(value.encode())) for value in (attempt.model_dump_json(), earlier)]
+    assert told == [delivery("a", "00ff"), any_of("a"), None, None]
+    assert told_by(stored(b"not ours")) is None
+
+
+def stored(value: bytes) -> Record:
+    return Record(TopicPartition(TOPICS.attempts, 0), 1, b"", value, (), 0.0)

@@ -1,26 +1,17 @@
 """Reading ends where the log ended at its start, and does not wait for ever for a broker that is silent."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
+from hypothesis import given
+from hypothesis import strategies as st
 
-from cli.dead_letters.reading import Source
+from cli.dead_letters.places import Place
+from cli.dead_letters.reading import Source, spans_of
+from tests.unit.cli.dead_letters.logs import Found
 
 TP = TopicPartition("task.dead-letters", 0)
-
-
-class Found(NamedTuple):
-    """A record as aiokafka gives it."""
-
-    offset: int
-    topic: str = TP.topic
-    partition: int = TP.partition
-    key: bytes | None = None
-    value: bytes | None = b""
-    headers: tuple[tuple[str, bytes], ...] = ()
-    timestamp: int = 1_000
-    checksum: None = None
 
 
 class Log:
@@ -44,7 +35,7 @@ class Log:
             return {}
         batch = self._batches.pop(0)
         self._position = batch[-1] + 1
-        return {TP: [Found(offset) for offset in batch]}
+        return {TP: [Found(TP.topic, TP.partition, offset) for offset in batch]}
 
     async def position(self, _: TopicPartition) -> int:
         return self._position
@@ -67,12 +58,23 @@ class Log:
     ],
 )
 async def test_what_is_stored_after_the_start_is_left_to_the_next_reading(log: Log, offsets: list[int]) -> None:
-    records = [record async for record in Source(log, {TP.topic: [0]}, patience=5).scan([TP.topic])]
+    source = Source(log, {TP.topic: [0]}, patience=5)
+    records = [record async for record in source.read(await source.spans([TP.topic]))]
     assert [record.offset for record in records] == offsets
 
 
 async def test_a_broker_that_falls_silent_is_given_up() -> None:
-    records = Source(Log(3, [0]), {TP.topic: [0]}, patience=0).scan([TP.topic])
+    source = Source(Log(3, [0]), {TP.topic: [0]}, patience=0)
+    records = source.read(await source.spans([TP.topic]))
     assert (await anext(records)).offset == 0
     with pytest.raises(TimeoutError):
         await anext(records)
+
+
+@given(st.lists(st.builds(Place, st.builds(TopicPartition, st.just("a"), st.integers(0, 2)), st.integers(0, 50))))
+def test_places_are_read_from_the_first_to_the_last_of_each_partition(places: list[Place]) -> None:
+    spans = spans_of(places)
+    assert spans.keys() == {place.partition for place in places}
+    for tp, span in spans.items():
+        offsets = [place.offset for place in places if place.partition == tp]
+        assert span == range(min(offsets), max(offsets) + 1)

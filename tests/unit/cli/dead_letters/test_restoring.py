@@ -12,7 +12,7 @@ from callstream.contract.headers import task_id_of
 from callstream.contract.messages import CallbackAttempt
 from callstream.contract.records import Headers, OutgoingRecord, Record, TopicPartition
 from callstream.contract.retries import DEADLINE_HEADER, Progress, parked
-from cli.dead_letters.planning import History, remember
+from cli.dead_letters.planning import replay_of, told_by
 from cli.dead_letters.restoring import Skip, homes, note, obstacle, restored
 from tests.unit.cli.dead_letters.letters import NOW, ORIGIN, THERE, TOPICS, dead_request, dead_result, result, seen
 
@@ -115,9 +115,8 @@ def test_the_note_of_a_replay_is_read_by_the_next(letter: Record) -> None:
     written = note(seen(letter), TOPICS, NOW)
     assert (written.topic, written.key) == (TOPICS.attempts, seen(letter).task_id.encode())
     CallbackAttempt.model_validate_json(written.value or b"")
-    history = History(set(), set())
-    remember(history, Record(TopicPartition(written.topic, 0), 1, written.key, written.value, written.headers, 0.0))
-    assert history == History(set(), {(seen(letter).task_id, str(seen(letter).place))})
+    stored = Record(TopicPartition(written.topic, 0), 1, written.key, written.value, written.headers, 0.0)
+    assert told_by(stored) == replay_of(seen(letter).task_id, str(seen(letter).place))
 
 
 def test_the_note_of_a_replay_fits_whatever_texts_the_letter_has() -> None:

@@ -3,6 +3,7 @@
 import weakref
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from itertools import chain, count
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -50,7 +51,7 @@ async def test_a_limited_list_holds_no_more_letters_than_it_shows() -> None:
     alive: set[int] = set()
     most = 0
 
-    async def letters() -> AsyncIterator[Letter]:
+    async def pages() -> AsyncIterator[list[Letter]]:
         nonlocal most
         for number in range(1_000):
             text = Text(number)
@@ -59,24 +60,26 @@ async def test_a_limited_list_holds_no_more_letters_than_it_shows() -> None:
             at = NOW + timedelta(seconds=(number * 617) % 1_000)  # partitions take turns: not in the order of time
             letter = seen(dead_result(offset=number))._replace(at=at, task_id=text)
             del text
-            yield letter
+            yield [letter]
             del letter
             most = max(most, len(alive))
 
-    shown = await newest(letters(), 5)
+    (shown,) = [page async for page in newest(pages(), 5)]
     assert [(letter.at - NOW).total_seconds() for letter in shown] == [995, 996, 997, 998, 999]
-    assert most <= 5 + 1  # and the one that is being looked at
+    assert most <= 5 + 1  # and the page of one that is being looked at
 
 
-@given(st.lists(st.integers(0, 20)), st.integers(1, 10) | st.none())
-async def test_a_list_is_the_newest_letters_in_their_order(ages: list[int], limit: int | None) -> None:
-    async def letters() -> AsyncIterator[Letter]:
-        for letter in every:
-            yield letter
-
+@given(st.lists(st.lists(st.integers(0, 20))), st.integers(1, 10))
+async def test_a_limited_list_is_the_newest_letters_in_their_order(ages: list[list[int]], limit: int) -> None:
+    offsets = count()
     every = [
-        seen(dead_result(offset=offset))._replace(at=NOW - timedelta(hours=age)) for offset, age in enumerate(ages)
+        [seen(dead_result(offset=next(offsets)))._replace(at=NOW - timedelta(hours=age)) for age in page]
+        for page in ages
     ]
-    assert (
-        await newest(letters(), limit) == sorted(every, key=lambda letter: (letter.at, letter.place))[-(limit or 0) :]
-    )
+
+    async def pages() -> AsyncIterator[list[Letter]]:
+        for page in every:
+            yield page
+
+    (shown,) = [page async for page in newest(pages(), limit)]
+    assert shown == sorted(chain(*every), key=lambda letter: (letter.at, letter.place))[-limit:]
