@@ -99,7 +99,7 @@ async def test_what_cannot_be_read_neither_ends_the_list_nor_the_replay_and_is_t
         for raw in (strange, bomb):
             await eventually(partial(_stored, install.bootstrap, topic, raw))
     await install.produce(dead_result(topics, "honest"))
-    assert [letter["reason"] for letter in await install.listed()] == ["damaged", "", "exhausted"]
+    assert [letter["reason"] for letter in await install.listed()] == ["", "damaged", "exhausted"]
     (damaged,) = await install.listed("--reason", "damaged")
     assert damaged["place"] == f"{topics.task_dead_letters}/0@1"
     assert "it inflates to more than" in damaged["error"]
