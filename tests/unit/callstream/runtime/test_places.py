@@ -15,7 +15,7 @@ from callstream.runtime.http import SharedTransport
 from callstream.runtime.places import Pace, Place, Places
 from tests.support.virtual_time import in_virtual_time
 
-LIMIT = 1_000
+LIMIT = 240
 CROWD = 2 * LIMIT
 
 
