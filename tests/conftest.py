@@ -28,11 +28,20 @@ async def kafka(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Kafka
         yield broker
 
 
-@pytest_asyncio.fixture(name="own_kafka")
-async def _own_kafka(tmp_path: Path) -> AsyncIterator[OwnKafka]:
-    """A broker of the test's own: pause(), resume(), kill(), await stop(), await start()."""
-    async with own_kafka(tmp_path) as broker:
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def _own_kafka(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[OwnKafka]:
+    async with own_kafka(tmp_path_factory.mktemp("own-kafka")) as broker:
         yield broker
+
+
+@pytest_asyncio.fixture(name="own_kafka")
+async def _mended_kafka(_own_kafka: OwnKafka) -> OwnKafka:
+    """A broker that no other test has meanwhile: pause(), resume(), kill(), await stop(), await start().
+
+    Topics of earlier tests are in it: keep to the test's own `prefix`.
+    """
+    await _own_kafka.mend()
+    return _own_kafka
 
 
 @pytest.fixture

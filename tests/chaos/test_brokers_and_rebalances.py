@@ -22,8 +22,9 @@ SETTINGS = {
 CALLS, MOST = 200, 60_000
 
 
-async def test_a_sigkill_of_the_broker_loses_nothing(own_kafka: OwnKafka, tmp_path: Path) -> None:
-    async with receiving() as receiver, pipeline_on(own_kafka.bootstrap, tmp_path, SETTINGS) as pipeline:
+async def test_a_sigkill_of_the_broker_loses_nothing(own_kafka: OwnKafka, prefix: str, tmp_path: Path) -> None:
+    env = {**SETTINGS, "CALLSTREAM_TOPICS__PREFIX": prefix}
+    async with receiving() as receiver, pipeline_on(own_kafka.bootstrap, tmp_path, env) as pipeline:
         receiver.delay = lambda: random.uniform(0, 0.3)  # noqa: S311 - so that callbacks end out of order
         numbers = Until(MOST)  # a load of so many might end while the broker starts, and no call come after
         load = asyncio.create_task(pipeline.submit_many(numbers, receiver.url))

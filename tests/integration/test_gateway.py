@@ -117,9 +117,9 @@ async def test_a_200_means_that_the_broker_holds_the_record(
 
 
 async def test_a_broker_that_is_away_is_a_refusal_at_once_and_its_return_is_noticed(
-    start_gateway: StartGateway, own_kafka: OwnKafka
+    start_gateway: StartGateway, own_kafka: OwnKafka, prefix: str
 ) -> None:
-    gateway = await start_gateway(own_kafka.bootstrap)
+    gateway = await start_gateway(own_kafka.bootstrap, CALLSTREAM_TOPICS__PREFIX=prefix)
     await own_kafka.stop()
     await eventually(lambda: gateway_is_unready(gateway), 20, gateway.service.log_tail)
     status, problem, retry_after = await gateway.post()
@@ -130,28 +130,31 @@ async def test_a_broker_that_is_away_is_a_refusal_at_once_and_its_return_is_noti
     await eventually(gateway.is_ready, 30, gateway.service.log_tail)
     status, accepted, _ = await gateway.post()
     assert status == 200
-    assert await stored(own_kafka.bootstrap, TOPIC, {accepted["task_id"]}) == {accepted["task_id"]}
+    assert await stored(own_kafka.bootstrap, prefix + TOPIC, {accepted["task_id"]}) == {accepted["task_id"]}
 
 
 async def gateway_is_unready(gateway: Gateway) -> bool:
     return not await gateway.is_ready()
 
 
-async def test_a_gateway_may_start_before_its_broker(start_gateway: StartGateway, own_kafka: OwnKafka) -> None:
+async def test_a_gateway_may_start_before_its_broker(
+    start_gateway: StartGateway, own_kafka: OwnKafka, prefix: str
+) -> None:
     await own_kafka.stop()
-    gateway = await start_gateway(own_kafka.bootstrap, topics=False, ready=False)
+    gateway = await start_gateway(own_kafka.bootstrap, topics=False, ready=False, CALLSTREAM_TOPICS__PREFIX=prefix)
     assert (await gateway.post())[0] == 503
     await own_kafka.start()
-    unprepared = "missing topics, which `callstream topics` creates: calculation.requests, data.requests"
+    missing = f"{prefix}calculation.requests, {prefix}data.requests"
+    unprepared = f"missing topics, which `callstream topics` creates: {missing}"
     await eventually(lambda: unprepared in gateway.service.read_log(), 20, gateway.service.log_tail)
     assert unprepared in (await gateway.post())[1]["detail"]
 
 
 @pytest.mark.parametrize("how", ["paused", "killed"])
 async def test_a_broker_that_fails_during_requests_leaves_none_unanswered(
-    start_gateway: StartGateway, own_kafka: OwnKafka, how: str
+    start_gateway: StartGateway, own_kafka: OwnKafka, prefix: str, how: str
 ) -> None:
-    gateway = await start_gateway(own_kafka.bootstrap)
+    gateway = await start_gateway(own_kafka.bootstrap, CALLSTREAM_TOPICS__PREFIX=prefix)
     before = await gateway.post()
     own_kafka.pause() if how == "paused" else own_kafka.kill()
     answers = await asyncio.gather(*(gateway.post() for _ in range(20)))
@@ -169,7 +172,7 @@ async def test_a_broker_that_fails_during_requests_leaves_none_unanswered(
     assert after[0] == 200
     # Whether those were stored was not known, and nothing else may have been.
     known = {before[1]["task_id"], after[1]["task_id"]}
-    assert await stored(own_kafka.bootstrap, TOPIC, known) <= known | unknown
+    assert await stored(own_kafka.bootstrap, prefix + TOPIC, known) <= known | unknown
 
 
 async def test_a_gateway_goes_on_after_the_broker_refused_a_record(
@@ -187,8 +190,12 @@ async def test_a_gateway_goes_on_after_the_broker_refused_a_record(
     await eventually(accepts, 20, gateway.service.log_tail)
 
 
-async def test_what_waits_for_the_broker_is_bounded(start_gateway: StartGateway, own_kafka: OwnKafka) -> None:
-    gateway = await start_gateway(own_kafka.bootstrap, CALLSTREAM_GATEWAY__IN_FLIGHT="3")
+async def test_what_waits_for_the_broker_is_bounded(
+    start_gateway: StartGateway, own_kafka: OwnKafka, prefix: str
+) -> None:
+    gateway = await start_gateway(
+        own_kafka.bootstrap, CALLSTREAM_GATEWAY__IN_FLIGHT="3", CALLSTREAM_TOPICS__PREFIX=prefix
+    )
     own_kafka.pause()
     answers = await asyncio.gather(*(gateway.post() for _ in range(20)))
     refused = [(problem["detail"], retry_after) for status, problem, retry_after in answers if status == 503]
@@ -196,8 +203,8 @@ async def test_what_waits_for_the_broker_is_bounded(start_gateway: StartGateway,
     assert sum(status == 500 for status, _, _ in answers) <= 3
 
 
-async def test_a_stop_answers_what_is_under_way(start_gateway: StartGateway, own_kafka: OwnKafka) -> None:
-    gateway = await start_gateway(own_kafka.bootstrap)
+async def test_a_stop_answers_what_is_under_way(start_gateway: StartGateway, own_kafka: OwnKafka, prefix: str) -> None:
+    gateway = await start_gateway(own_kafka.bootstrap, CALLSTREAM_TOPICS__PREFIX=prefix)
     own_kafka.pause()
     requests = [asyncio.create_task(gateway.post()) for _ in range(5)]
     await eventually(lambda: len(gateway.sent) == len(requests))
@@ -208,7 +215,7 @@ async def test_a_stop_answers_what_is_under_way(start_gateway: StartGateway, own
     answers = await asyncio.gather(*requests)
     assert {status for status, _, _ in answers} == {200}
     assert await gateway.service.wait() == 0
-    await stored(own_kafka.bootstrap, TOPIC, {body["task_id"] for _, body, _ in answers})
+    await stored(own_kafka.bootstrap, prefix + TOPIC, {body["task_id"] for _, body, _ in answers})
 
 
 def listens(service: Service) -> bool:

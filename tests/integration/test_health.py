@@ -1,6 +1,7 @@
 """Health of `tasks` and `callbacks`, as an orchestrator asks for it."""
 
 import asyncio
+import socket
 from pathlib import Path
 
 import httpx
@@ -21,10 +22,11 @@ async def health(port: int, path: str) -> int:
 
 
 async def test_live_is_the_process_and_ready_is_its_place_in_the_group(
-    own_kafka: OwnKafka, start_service: StartService, tmp_path: Path
+    own_kafka: OwnKafka, start_service: StartService, tmp_path: Path, prefix: str
 ) -> None:
     env = {
         "CALLSTREAM_KAFKA__BOOTSTRAP": own_kafka.bootstrap,
+        "CALLSTREAM_TOPICS__PREFIX": prefix,
         "CALLSTREAM_TASKS__DRAIN": "0",
         "CALLSTREAM_CALLBACKS__DRAIN": "0",
     }
@@ -52,8 +54,9 @@ async def test_live_is_the_process_and_ready_is_its_place_in_the_group(
     assert await asyncio.gather(*(service.stop() for service in services)) == [0, 0], "also without a broker"
 
 
-async def test_a_port_that_is_taken_is_told_in_a_line(own_kafka: OwnKafka, tmp_path: Path) -> None:
-    port = own_kafka.bootstrap.rpartition(":")[2]
-    exit_code, output = await run_to_end("tasks", "--port", port, directory=tmp_path)
+async def test_a_port_that_is_taken_is_told_in_a_line(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        exit_code, output = await run_to_end("tasks", "--port", str(port), directory=tmp_path)
     assert (exit_code, output.count("\n")) == (2, 1), output
     assert f"cannot listen on 127.0.0.1:{port}" in output

@@ -29,7 +29,7 @@ class Kafka:
 
 
 class OwnKafka:
-    """Apache Kafka as a process of one test's own, which may do to it what it likes."""
+    """Apache Kafka as a process of its own, to which a test may do what it likes."""
 
     def __init__(self, directory: Path) -> None:
         self._port = free_port()
@@ -42,6 +42,13 @@ class OwnKafka:
         """Start it, or start it again: the same port, the same data."""
         self._service.start()
         await self._service.wait_until_ready(_START)
+
+    async def mend(self) -> None:
+        """Let it be there again, whatever was done to it."""
+        if self._service.running:
+            self.resume()
+        else:
+            await self.start()
 
     async def stop(self) -> int:
         """End it in good order."""
