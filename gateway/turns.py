@@ -2,34 +2,10 @@
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
 
-T = TypeVar("T")
-
-
-class FairQueue(Generic[T]):
-    """What waits, by client: each in turn has its oldest taken, so that none waits for more than one of another."""
-
-    def __init__(self) -> None:
-        self._clients: dict[str, deque[T]] = {}  # the one whose turn is next first
-
-    def __bool__(self) -> bool:
-        return bool(self._clients)
-
-    def put(self, client: str, waiting: T) -> None:
-        self._clients.setdefault(client, deque()).append(waiting)
-
-    def take(self) -> T:
-        """Return the next, of at least one."""
-        client = next(iter(self._clients))
-        own = self._clients.pop(client)
-        taken = own.popleft()
-        if own:
-            self._clients[client] = own
-        return taken
+from callstream.sharing.fair_queue import FairQueue
 
 
 class Turns:

@@ -33,7 +33,7 @@ def run(settings: Settings, health: socket.socket | None) -> None:
         limits = settings.tasks
         async with (
             open_client(min(limits.in_flight, CONNECTIONS), EgressGuard(settings.egress)) as http,
-            open_executors(limits.threads, limits.processes) as executors,
+            open_executors(limits.threads, limits.processes, tasks.values()) as executors,
         ):
             context = TaskContext(http, limits.fetch_limit)
             output = Output(app, settings.sizes.dead_letter)

@@ -147,8 +147,16 @@ class Tasks(Group):
     item_concurrency: PositiveInt = Field(10, description="Items of one task under way at once")
     item_deadline: PositiveSeconds = Field(timedelta(seconds=30), description="Time for one item")
     deadline: PositiveSeconds = Field(timedelta(minutes=5), description="Time for all items of a task together")
-    threads: PositiveInt = Field(40, description="Items under way in threads; as many more may be left behind there")
-    processes: PositiveInt = Field(2, description="Items under way in processes of their own")
+    threads: PositiveInt = Field(
+        40,
+        description="Items under way in threads, of each type only so many that there is room for the others; as many "
+        "more may be left behind there",
+    )
+    processes: PositiveInt = Field(
+        2,
+        description="Items under way in processes of their own, of each type only so many that there is room for the "
+        "others",
+    )
     fetch_limit: PositiveInt = Field(_MIB, description="Largest answer to a data fetch in bytes")
     answer_bytes: int = Field(
         64 * _MIB,

@@ -1,6 +1,7 @@
 """Where handlers run that may not run in the event loop."""
 
-from collections.abc import AsyncIterator, Callable
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple, Protocol
 
@@ -29,9 +30,14 @@ class Executors(NamedTuple):
 
 
 @asynccontextmanager
-async def open_executors(threads: int, processes: int) -> AsyncIterator[Executors]:
-    """Give room for so many items at once; threads and processes begin when they are needed, and end here."""
-    executors = Executors(thread_pool := Threads(threads), process_pool := Processes(processes))
+async def open_executors(threads: int, processes: int, tasks: Iterable[Task]) -> AsyncIterator[Executors]:
+    """Give room for so many items of these types at once.
+
+    Threads and processes begin when they are needed, and end here.
+    """
+    kinds = Counter(task.runs for task in tasks)
+    thread_pool, process_pool = Threads(threads, kinds["thread"]), Processes(processes, kinds["process"])
+    executors = Executors(thread_pool, process_pool)
     try:
         yield executors
     finally:

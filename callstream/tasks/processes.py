@@ -14,6 +14,7 @@ import structlog
 
 from callstream.contract.messages import Item
 from callstream.contract.raw_json import RawJson
+from callstream.sharing.lanes import Places
 from callstream.tasks.outcome import Failed
 from callstream.tasks.registry import Task, TaskError
 from callstream.tasks.worker import FAILED, SIZE_BYTES
@@ -22,21 +23,24 @@ log = structlog.get_logger()
 
 
 class Processes:
-    """Runs at most `most` items at once, each in a process that has no other at the time."""
+    """Runs at most `most` items of so many task types at once, each in a process that has no other at the time."""
 
-    def __init__(self, most: int) -> None:
-        self._places = asyncio.Semaphore(most)
+    def __init__(self, most: int, types: int) -> None:
+        self._places = Places(most, types)
         self._idle: list[_Worker] = []
 
     async def run(self, task: Task, item: Item, begun: Callable[[], None]) -> RawJson | Failed:
         handler = f"{task.handler.__module__}:{task.handler.__qualname__}"
         pickled = pickle.dumps(item)
-        async with self._places:
+        await self._places.take(task.name)
+        try:
             worker = await self._loaded(handler)
             begun()
             async with _ended_by_errors(worker):
                 answer = await worker.ask(handler, pickled)
             self._idle.append(worker)
+        finally:
+            self._places.give_back(task.name)
         return answer
 
     async def close(self) -> None:

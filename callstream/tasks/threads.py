@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import threading
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -12,6 +13,7 @@ from typing import Any
 import structlog
 
 from callstream.contract.messages import Item
+from callstream.sharing.lanes import Places
 from callstream.tasks.outcome import json_outcome
 from callstream.tasks.registry import Task
 
@@ -19,31 +21,33 @@ log = structlog.get_logger()
 
 
 class Threads:
-    """Runs at most `most` items at once.
+    """Runs at most `most` items of so many task types at once.
 
     No thread can be killed. One that is still at work when nobody waits for it any more is left behind, and another
-    takes its place. So it is for up to `most` of them; what is left behind beyond those holds its place, and once all
-    places are held, items wait until one of the threads ends: it may be our own doing that nobody waits for them, as
-    when a rebalance takes their partitions away, and no fault of the items that come next. What bounds their wait is
-    the time that their task has, and what bounds their number is what may be under way.
+    takes its place. So it is for as many of each type as `most` gives each; what a type leaves behind beyond those
+    holds its place, and once all are held that it may have, its items wait until one of the threads ends: it may be our
+    own doing that nobody waits for them, as when a rebalance takes their partitions away, and no fault of the items
+    that come next. What bounds their wait is the time that their task has, and what bounds their number is what may be
+    under way.
     """
 
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._running = 0
-        self._left: dict[_Thread, tuple[str, float]] = {}  # the oldest first: its task, and since when
+    def __init__(self, most: int, types: int) -> None:
+        self._places = Places(most, types)
+        self._spared = max(most // max(types, 1), 1)  # how many of a type may be left behind without their places
+        self._left: defaultdict[str, dict[_Thread, float]] = defaultdict(dict)  # by type, the oldest first: since when
         self._idle: list[_Thread] = []
-        self._waiting: dict[asyncio.Future[None], None] = {}  # the oldest first
 
     async def run(self, task: Task, item: Item, begun: Callable[[], None]) -> Any:  # noqa: ANN401 - a handler's
-        await self._admit()
+        await self._places.take(task.name)
         begun()
         loop = asyncio.get_running_loop()
         began = loop.time()
         thread = self._idle.pop() if self._idle else _Thread()
         done: asyncio.Future[Any] = loop.create_future()
         context = contextvars.copy_context()
-        thread.do(partial(context.run, json_outcome, task.handler, item), partial(self._ended, thread, done), loop)
+        thread.do(
+            partial(context.run, json_outcome, task.handler, item), partial(self._ended, thread, task.name, done), loop
+        )
         try:
             return await done
         except asyncio.CancelledError:
@@ -57,50 +61,27 @@ class Threads:
             thread.end()
         self._idle.clear()
 
-    async def _admit(self) -> None:
-        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting[place] = None
-        self._hand_out()
-        try:
-            await place
-        except asyncio.CancelledError:
-            if place.done() and not place.cancelled():
-                self._running -= 1
-                self._hand_out()
-            self._waiting.pop(place, None)
-            raise
-
-    def _hand_out(self) -> None:
-        while self._waiting and self._room:
-            place = next(iter(self._waiting))
-            del self._waiting[place]
-            if not place.done():  # or else it was cancelled
-                self._running += 1
-                place.set_result(None)
-
-    @property
-    def _room(self) -> bool:
-        return self._running < self._most and self._running + len(self._left) < 2 * self._most
-
     def _leave(self, thread: "_Thread", name: str, began: float) -> None:
-        self._running -= 1
-        self._left[thread] = (name, began)
-        oldest, since = next(iter(self._left.values()))
-        age = round(asyncio.get_running_loop().time() - since, 1)
-        say = log.error if len(self._left) >= 2 * self._most else log.warning
-        say("thread.left-behind", task=name, left=len(self._left), oldest_task=oldest, oldest_seconds=age)
-        self._hand_out()
+        left = self._left[name]
+        left[thread] = began
+        age = round(asyncio.get_running_loop().time() - next(iter(left.values())), 1)
+        spared = len(left) <= self._spared
+        say = log.warning if spared else log.error
+        say("thread.left-behind", task=name, left=len(left), oldest_seconds=age)
+        if spared:
+            self._places.give_back(name)
 
-    def _ended(self, thread: "_Thread", done: "asyncio.Future[Any]", value: object) -> None:
+    def _ended(self, thread: "_Thread", name: str, done: "asyncio.Future[Any]", value: object) -> None:
         thread.busy = False
-        if self._left.pop(thread, None) is None:
-            self._running -= 1
-        else:
-            log.info("thread.ended-late", left=len(self._left))
+        left = self._left[name]
+        was_left = left.pop(thread, None) is not None
+        if was_left:
+            log.info("thread.ended-late", task=name, left=len(left))
         self._idle.append(thread)
         if not done.done():
             done.set_result(value)
-        self._hand_out()
+        if not was_left or len(left) >= self._spared:  # it had a place
+            self._places.give_back(name)
 
 
 class _Thread:

@@ -1,5 +1,6 @@
 """CPU-heavy handlers: each item in a process, which may hang or die without harm to any other item."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -9,10 +10,11 @@ import httpx
 import psutil
 import pytest
 
-from callstream.tasks import TaskContext
+from callstream.tasks import Task, TaskContext
 from callstream.tasks.executors import Executors, open_executors
+from callstream.tasks.processes import Processes
 from callstream.tasks.run import Limits, run_items
-from tests.support.heavy import Deed, heavy
+from tests.support.heavy import Deed, heavy, heavy_too
 from tests.support.waiting import eventually
 from tests.unit.entries import Entries, read_again
 
@@ -23,13 +25,15 @@ LATE = "no result within 0.2 s"
 
 @pytest.fixture
 async def executors() -> AsyncIterator[Executors]:
-    async with open_executors(1, 1) as executors:
+    async with open_executors(1, 1, [heavy]) as executors:
         yield executors
 
 
-async def run(executors: Executors, *deeds: Deed, deadline: timedelta = PATIENT, whole: timedelta = PATIENT) -> Entries:
+async def run(
+    executors: Executors, *deeds: Deed, of: Task = heavy, deadline: timedelta = PATIENT, whole: timedelta = PATIENT
+) -> Entries:
     context = TaskContext(httpx.AsyncClient(), 1_000)
-    return read_again(await run_items(heavy, deeds, context, Limits(10, deadline, whole), executors))
+    return read_again(await run_items(of, deeds, context, Limits(10, deadline, whole), executors))
 
 
 async def test_items_share_a_process_which_is_not_ours(executors: Executors) -> None:
@@ -94,11 +98,24 @@ async def test_an_idle_process_that_died_is_replaced(executors: Executors) -> No
 
 async def test_processes_end_when_they_are_not_needed_any_more() -> None:
     before = set(psutil.Process().children())
-    async with open_executors(1, 2) as executors:
+    async with open_executors(1, 2, [heavy]) as executors:
         await run(executors, *[Deed(name="a")] * 4)
         children = set(psutil.Process().children()) - before
         assert len(children) == 2
     assert not any(alive(child.pid) for child in children)
+
+
+async def test_a_task_type_that_holds_all_it_can_leaves_others_their_processes() -> None:
+    async with open_executors(1, 2, [heavy, heavy_too]) as executors:
+        hanging = asyncio.create_task(run(executors, *[Deed(name="a", does="hang")] * 4))
+        processes = executors.process
+        assert isinstance(processes, Processes)
+        await eventually(lambda: processes._places._waiting)
+        assert (await run(executors, Deed(name="b"), of=heavy_too, whole=timedelta(seconds=20))).errors == []
+        assert not hanging.done()
+        hanging.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await hanging
 
 
 def alive(pid: int) -> bool:

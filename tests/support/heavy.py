@@ -39,6 +39,11 @@ def heavy(item: Deed) -> Any:
         pass
 
 
+@task("heavy-too", path="/v1/heavy-too", runs="process")
+def heavy_too(item: Deed) -> Any:
+    return heavy.handler(item)
+
+
 def _start_a_child(file: str) -> None:
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     Path(file).write_text(f"{os.getpid()} {child.pid}")

@@ -42,14 +42,14 @@ async def work(url: str, requests: int, items: int, tiny: int, seconds: float) -
     limits = settings.tasks
     message = [{"name": f"api_{number}", "url": url} for number in range(items)] + [{"name": "", "url": ""}] * tiny
     value = json.dumps({"callback_url": CALLBACK_URL, "message": message}, separators=(",", ":")).encode()
-    broker = Broker()
+    broker, tasks = Broker(), load_tasks()
     async with (
         open_client(CONNECTIONS, EgressGuard(settings.egress)) as http,
-        open_executors(1, 1) as executors,
+        open_executors(1, 1, tasks.values()) as executors,
     ):
         context = TaskContext(http, settings.tasks.fetch_limit)
         output = Output(broker, settings.sizes.dead_letter)
-        agent = TaskAgent(settings, load_tasks(), context, executors, output)
+        agent = TaskAgent(settings, tasks, context, executors, output)
         workload = Workload(
             agent.process,
             span=limits.window,

@@ -4,4 +4,4 @@ from callstream.tasks.executors import Executors
 from callstream.tasks.processes import Processes
 from callstream.tasks.threads import Threads
 
-EXECUTORS = Executors(Threads(4), Processes(1))
+EXECUTORS = Executors(Threads(4, 1), Processes(1, 1))

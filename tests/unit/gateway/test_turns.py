@@ -7,21 +7,10 @@ from functools import partial
 
 import pytest
 
-from gateway.turns import FairQueue, Slices, Turns
+from gateway.turns import Slices, Turns
 from tests.support.waiting import eventually
 
 LATER = 60.0  # seconds
-
-
-def test_who_asks_much_has_one_turn_and_then_the_others() -> None:
-    queue = FairQueue[str]()
-    for name in ("a1", "a2", "a3", "b1", "c1", "c2"):
-        queue.put(name[0], name)
-    taken = [queue.take() for _ in range(3)]
-    queue.put("b", "b2")
-    while queue:
-        taken.append(queue.take())
-    assert taken == ["a1", "b1", "c1", "a2", "c2", "b2", "a3"]
 
 
 async def test_a_turn_comes_to_each_client_and_past_those_that_gave_up() -> None:

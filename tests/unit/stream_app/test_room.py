@@ -47,7 +47,7 @@ def test_whatever_comes_and_goes_each_lane_has_its_share_and_the_bounds_hold(
     room, under_way = Room(limit, lanes=3), list[tuple[str, int]]()
     for lane, size in coming:
         held = [each for name, each in under_way if name == lane]
-        own = limit.part(6)
+        own = Size(limit.records // 6, limit.size // 6)
         if len(held) < own.records and sum(held) < own.size:
             assert room.has(lane)
         if room.has(lane):
