@@ -160,7 +160,7 @@ def told(name: str, kind: str, times: list[float]) -> float:
 async def once(port: int, rate: float, seconds: float, *, strange: bool) -> dict[str, float]:
     """Return the p99 of quick and new receivers, in milliseconds."""
     settings = Settings.model_validate({"egress": {"allow": "127.0.0.0/8"}})
-    with patch("aiohttp.AsyncResolver", Resolver):
+    with patch("callstream.runtime.egress.Names", Resolver):
         async with open_transport(settings.callbacks.in_flight, EgressGuard(settings.egress)) as transport:
             timed = Timed(HttpDelivery(transport, settings.callbacks.deadline))
             dispatcher = Dispatcher(settings, timed)

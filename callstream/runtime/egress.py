@@ -13,6 +13,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from callstream.runtime.connections import RECEIVE_BUFFER
+from callstream.runtime.names import Names
 from callstream.runtime.settings import Egress
 
 Address = IPv4Address | IPv6Address
@@ -61,7 +62,7 @@ _FOUR_IN_SIX = (
     IPv6Network("::/96"),  # v4-compatible, RFC 4291
 )
 _seen_by: ContextVar[Callable[[str], None] | None] = ContextVar("seen_by", default=None)
-_MOST_ADDRESSES = 8  # of a name; a receiver that names thousands would have us dial each of them again and again
+_MOST_DIALLED = 8  # addresses of a name, of which each may be dialled again after a failure
 
 
 class AddressRefusedError(OSError):
@@ -138,8 +139,7 @@ class GuardedResolver(AbstractResolver):
     """
 
     def __init__(self, guard: EgressGuard) -> None:
-        # Not in threads: a pool of a few is soon full of slow names, and every receiver would wait for those.
-        self._resolver = aiohttp.AsyncResolver()
+        self._names = Names()
         self._guard = guard
 
     async def resolve(
@@ -153,7 +153,7 @@ class GuardedResolver(AbstractResolver):
         """
         allowed: list[ResolveResult] = []
         refused: AddressRefusedError | None = None
-        for found in await self._resolver.resolve(host, port, family):
+        for found in await self._names.resolve(host, port, family):
             try:
                 self._guard.check(found["host"], found["port"])
             except AddressRefusedError as error:
@@ -162,10 +162,10 @@ class GuardedResolver(AbstractResolver):
                 allowed.append(found)
         if refused and not allowed:
             raise refused
-        return allowed[:_MOST_ADDRESSES]
+        return allowed[:_MOST_DIALLED]
 
     async def close(self) -> None:
-        await self._resolver.close()
+        await self._names.close()
 
 
 def _is_public(address: Address) -> bool:

@@ -64,7 +64,7 @@ class Server:
 async def test_names_of_one_address_that_hangs_leave_the_room_to_another() -> None:
     server, receivers = Server(), Receivers(LIMITS)
     async with server.running() as port:
-        with patch("aiohttp.AsyncResolver", Resolver):
+        with patch("callstream.runtime.egress.Names", Resolver):
             async with open_transport(100, EgressGuard(Egress(allow=LOOPBACK))) as transport:
                 delivery = HttpDelivery(transport, timedelta(seconds=30))
 
@@ -88,7 +88,7 @@ async def test_names_of_one_address_that_hangs_leave_the_room_to_another() -> No
 async def test_single_use_names_of_one_address_that_hangs_leave_connections_for_fetches_from_another() -> None:
     server = Server()
     async with server.running() as port:
-        with patch("aiohttp.AsyncResolver", Resolver):
+        with patch("callstream.runtime.egress.Names", Resolver):
             async with open_client(60, EgressGuard(Egress(allow=LOOPBACK))) as client:
                 hanging = [
                     asyncio.ensure_future(client.get(f"http://n.many-{number}.example:{port}/"))

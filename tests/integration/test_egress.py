@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
-import aiohttp
 import pytest
 from aiohttp.abc import ResolveResult
 
+from callstream.runtime import egress
 from callstream.runtime.egress import EgressGuard, GuardedResolver
 from callstream.runtime.http import open_client, open_transport
 from callstream.runtime.settings import Egress
@@ -155,7 +155,7 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
     def give(*answers: list[str]) -> None:
         names = Names(*answers)
-        monkeypatch.setattr(aiohttp, "AsyncResolver", lambda: names)
+        monkeypatch.setattr(egress, "Names", lambda: names)
 
     return give
 
@@ -177,7 +177,7 @@ async def test_the_socket_has_the_last_word_whatever_the_resolver_gives(
     door: Door, addresses: list[str], inside: Server, answers: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def unjudged(self: GuardedResolver, *asked: Any, **more: Any) -> list[ResolveResult]:
-        return await self._resolver.resolve(*asked, **more)
+        return await self._names.resolve(*asked, **more)
 
     monkeypatch.setattr(GuardedResolver, "resolve", unjudged)
     answers(addresses)

@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterator
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_network
 from pathlib import Path
 
-import aiohttp
 import pytest
 from aiohttp.abc import ResolveResult
 from hypothesis import given
 from hypothesis import strategies as st
 
+from callstream.runtime import egress
 from callstream.runtime.egress import AddressRefusedError, EgressGuard, GuardedResolver
 from callstream.runtime.settings import Egress, SettingsError, load_settings
 
@@ -155,7 +155,7 @@ def test_no_socket_is_made_for_what_does_not(family: socket.AddressFamily, targe
 
 
 class Names:
-    """Stands in for aiodns: every name has the addresses in `hosts`."""
+    """Names that all have the addresses in `hosts`."""
 
     hosts: tuple[str, ...] = ()
     closed = 0
@@ -174,7 +174,7 @@ class Names:
 
 @pytest.fixture
 def names(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Names]]:
-    monkeypatch.setattr(aiohttp, "AsyncResolver", Names)
+    monkeypatch.setattr(egress, "Names", Names)
     yield Names
     Names.hosts, Names.closed = (), 0
 
