@@ -38,5 +38,5 @@ class Room:
 
     def _change(self, lane: Hashable, records: int, size: int) -> None:
         self.records += records
-        self._records.take(lane, records)
-        self._bytes.take(lane, size)
+        self._records.change(lane, records)
+        self._bytes.change(lane, size)

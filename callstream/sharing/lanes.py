@@ -24,8 +24,8 @@ class Lanes:
         """Return whether this lane may take more; how much, it is free to choose."""
         return self._held.get(lane, 0) < self._own or self._shared < self._shared_limit
 
-    def take(self, lane: Hashable, amount: int) -> None:
-        """Count what a lane takes, or gives back if it is negative."""
+    def change(self, lane: Hashable, amount: int) -> None:
+        """Count what a lane takes, or gives back where it is negative."""
         before = self._held.get(lane, 0)
         self._held[lane] = held = before + amount
         self._shared += max(0, held - self._own) - max(0, before - self._own)
@@ -41,7 +41,7 @@ class Places:
     async def take(self, task: str) -> None:
         """Return when there is a place for an item of this type, which is its own until `give_back`."""
         if self._lanes.has(task):
-            self._lanes.take(task, 1)
+            self._lanes.change(task, 1)
             return
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.put(task, place)
@@ -54,9 +54,9 @@ class Places:
             raise
 
     def give_back(self, task: str) -> None:
-        self._lanes.take(task, -1)
+        self._lanes.change(task, -1)
         while (next_ := next(filter(self._lanes.has, self._waiting), None)) is not None:
             place = self._waiting.take(next_)
             if not place.done():  # or else it was cancelled
-                self._lanes.take(next_, 1)
+                self._lanes.change(next_, 1)
                 place.set_result(None)

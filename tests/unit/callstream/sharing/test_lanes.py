@@ -102,10 +102,10 @@ def test_whatever_comes_and_goes_the_limit_holds_and_each_lane_has_its_share(
         if held[lane] < limit // 6 or (limit >= 3 and not held[lane]):
             assert lanes.has(lane)
         if lanes.has(lane):
-            lanes.take(lane, 1)
+            lanes.change(lane, 1)
             held[lane] += 1
         elif held.total():
             out = random.choice(sorted(held.elements()))  # type: ignore[attr-defined]
-            lanes.take(out, -1)
+            lanes.change(out, -1)
             held[out] -= 1
         assert held.total() <= limit
