@@ -3,11 +3,12 @@
 Docs: docs/decisions/0006-egress-guard-at-the-socket.md.
 """
 
+import asyncio
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import aiodns
-import aiodns.error
 import pycares
 from aiohttp.abc import ResolveResult
 
@@ -24,7 +25,6 @@ class Names:
     """The names of `/etc/hosts` and of the DNS servers in `/etc/resolv.conf`, or of `nameservers` ("host:port")."""
 
     def __init__(self, nameservers: Sequence[str] | None = None) -> None:
-        # Not in threads: a pool of a few is soon full of slow names, and every receiver would wait for those.
         self._resolver = _Resolver(nameservers, flags=_ONE_DATAGRAM)
         self._kept = 0
 
@@ -35,11 +35,7 @@ class Names:
             OSError: it has none.
         """
         try:
-            found = await self._resolver.getaddrinfo(
-                host, family=family, port=port, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG
-            )
-        except aiodns.error.DNSError as error:
-            raise OSError(None, error.args[1]) from error
+            found = await self._resolver.look_up(host, port, family)
         finally:
             self._count()
         if not found.nodes:
@@ -57,10 +53,55 @@ class Names:
 
 
 class _Resolver(aiodns.DNSResolver):
+    """aiodns, which asks c-ares from a thread.
+
+    While c-ares reads answers, in a thread of its own, it has a lock for which the event loop would wait. One thread is
+    enough: it waits for no answer.
+    """
+
+    def __init__(self, nameservers: Sequence[str] | None, flags: int) -> None:
+        super().__init__(nameservers, flags=flags)
+        self._thread = ThreadPoolExecutor(1, "names")
+
+    def look_up(self, host: str, port: int, family: socket.AddressFamily) -> asyncio.Future[pycares.AddrInfoResult]:
+        found: asyncio.Future[pycares.AddrInfoResult] = self.loop.create_future()
+
+        def settle(result: pycares.AddrInfoResult | None, error: Exception) -> None:
+            if found.done():  # nobody waits for it any more
+                return
+            if result is None:
+                found.set_exception(error)
+            else:
+                found.set_result(result)
+
+        def answered(result: pycares.AddrInfoResult | None, status: int | None) -> None:
+            error = OSError(None, pycares.errno.strerror(status or 0))
+            self.loop.call_soon_threadsafe(settle, result, error)
+
+        def ask() -> None:
+            try:
+                self._channel.getaddrinfo(
+                    host, port, family=family, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG, callback=answered
+                )
+            except Exception as error:  # noqa: BLE001 - who waits has it
+                self.loop.call_soon_threadsafe(settle, None, error)
+
+        self._run(ask)
+        return found
+
     def forget(self) -> None:
         """Drop the answers that are kept; look-ups under way go on."""
-        if not self._closed:
-            self._channel.reinit()
+        self._run(self._channel.reinit)
+
+    async def close(self) -> None:
+        self._thread.shutdown(wait=False, cancel_futures=True)
+        await super().close()
+
+    def _run(self, call: Callable[[], None]) -> None:
+        if self._event_thread:
+            self._thread.submit(call)
+        else:  # this system had no inotify instance left for one
+            call()
 
 
 def _result(host: str, node: pycares.AddrInfoNode) -> ResolveResult:

@@ -1,9 +1,11 @@
 """Who has a zone says what its names answer, and not how much of it is read, judged or kept."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from ipaddress import ip_address
+from threading import Event
 from unittest.mock import patch
 
 import pytest
@@ -115,3 +117,25 @@ async def test_what_is_kept_is_dropped_without_a_look_up_under_way() -> None:
         assert not late.done()
         zone.give_late()
         assert hosts(await late) == ["8.8.8.8"]
+
+
+async def test_the_event_loop_does_not_wait_for_the_lock_that_is_held_while_answers_are_read() -> None:
+    zone = Zone({"api.example": ["8.8.8.8"]})
+    held, let_go = Event(), Event()
+    async with zone.served():
+        names = Names(zone.nameservers)
+
+        def hold() -> bool:
+            with names._resolver._channel._lock:
+                held.set()
+                return let_go.wait(10)
+
+        holding = asyncio.get_running_loop().run_in_executor(None, hold)
+        await asyncio.to_thread(held.wait)
+        found = asyncio.ensure_future(names.resolve("api.example", 80, socket.AF_UNSPEC))
+        await asyncio.sleep(0)
+        assert not holding.done()
+        let_go.set()
+        assert await holding
+        assert hosts(await found) == ["8.8.8.8"]
+        await names.close()
