@@ -17,6 +17,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from gateway.budget import Budget
 from gateway.connections import Connections, client_name
 from gateway.refusals import RefusedRequestError, refusal
+from gateway.upgrade import asks_for_upgrade, without_upgrade
 
 _HEAD_LIMIT = 16 * 1024  # bytes of request line and fields
 _FIELDS_LIMIT = 100
@@ -24,7 +25,6 @@ _LIGHT = 4 * 1024  # bytes of a whole request that are not counted: with as many
 _KEPT_A_BYTE = 2  # bytes that the fields of a head take for each byte of it
 _FED_AT_ONCE = 16 * 1024  # bytes that the parser gets between two looks at what it made of them
 _TOO_MUCH = "nothing was stored: too many bytes are under way"
-_OF_A_BODY = {b"content-length", b"transfer-encoding"}
 _BODY_A_FRAMING = 4  # bytes of a chunked body for each byte that frames it, beyond those that a head may have
 _DROPPED_LIMIT = 8 * 2**20  # bytes that are read and dropped, so that the client comes to read its answer
 
@@ -32,8 +32,8 @@ _DROPPED_LIMIT = 8 * 2**20  # bytes that are read and dropped, so that the clien
 class _Transport:
     """The transport as uvicorn sees it, which closes when the protocol finds that it may."""
 
-    def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
-        self.write = transport.write
+    def __init__(self, transport: asyncio.Transport, write: Callable[[bytes], None], close: Callable[[], None]) -> None:
+        self.write = write
         self.pause_reading = transport.pause_reading
         self.resume_reading = transport.resume_reading
         self.get_extra_info = transport.get_extra_info
@@ -69,7 +69,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._raw = transport
-        super().connection_made(_Transport(transport, self._close))  # type: ignore[arg-type]
+        super().connection_made(_Transport(transport, self._write, self._close))  # type: ignore[arg-type]
         self._name = client_name(self.client)
         refusal = self._connections.enter(self)
         if refusal is not None:
@@ -99,9 +99,7 @@ class HttpProtocol(HttpToolsProtocol):
     def _feed(self, data: bytes | memoryview) -> None:
         was_receiving, was_in_head = self._receiving, self._in_head
         try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            pass  # the request is complete, and answered as if it had not asked
+            self._parse(data)
         except httptools.HttpParserError as error:
             self._malformed(error)
             return
@@ -111,6 +109,19 @@ class HttpProtocol(HttpToolsProtocol):
             self._wire += len(data)
             if self._wire - self._body > _HEAD_LIMIT + self._body // _BODY_A_FRAMING:
                 self._refuse(HTTP_400_BAD_REQUEST, "the chunks are too small, or what comes with them too large")
+
+    def _parse(self, data: bytes | memoryview) -> None:
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            rest = data[upgrade.args[0] :]
+        else:
+            return
+        head = without_upgrade(self.parser, self.url, self.headers)
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's own
+        self.parser.feed_data(head)
+        self._parse(rest)
 
     def _look_at_head(self, size: int) -> None:
         """Look at the head of which `size` more bytes are there, or at the beginning of the body behind it."""
@@ -157,6 +168,8 @@ class HttpProtocol(HttpToolsProtocol):
         self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
+        if asks_for_upgrade(self.parser):
+            return
         self._check_head()
         super().on_headers_complete()
         self._in_head = False
@@ -178,6 +191,8 @@ class HttpProtocol(HttpToolsProtocol):
         cycle.message_event.set()
 
     def on_message_complete(self) -> None:
+        if asks_for_upgrade(self.parser):
+            return  # of a head that another parser is about to read
         self._receiving = False
         self._budget.arrived(self._name, self)
         if not self.flow.write_paused:  # else the client has yet to take the answer before
@@ -198,9 +213,8 @@ class HttpProtocol(HttpToolsProtocol):
             raise RefusedRequestError(HTTP_400_BAD_REQUEST, "the version of HTTP must be 1.1 or 1.0")
         if self._hosts > 1 or (version == "1.1" and not self._hosts):
             raise RefusedRequestError(HTTP_400_BAD_REQUEST, "there must be one Host field")
-        if self.parser.should_upgrade() and any(name in _OF_A_BODY for name, _ in self.headers):
-            # The parser takes what follows for the other protocol's.
-            raise RefusedRequestError(HTTP_400_BAD_REQUEST, "a request with a body cannot ask for an upgrade")
+        if self.parser.should_upgrade():
+            raise RefusedRequestError(HTTP_400_BAD_REQUEST, "this is no proxy")
 
     # The application's task
 
@@ -303,6 +317,11 @@ class HttpProtocol(HttpToolsProtocol):
         self._raw.write_eof()
         self.flow.resume_reading()
         self._connections.closes(self)
+
+    def _write(self, data: bytes) -> None:
+        """Write for uvicorn, whose part of a request may not know that it was refused: then nothing follows."""
+        if not self._closing:
+            self._raw.write(data)
 
     def _drop(self, size: int) -> None:
         self._dropped += size

@@ -21,9 +21,12 @@ from tests.unit.gateway.wire import LIMITS, Server, Wire
 GET = b"GET /healthcheck HTTP/1.1\r\nhost: a\r\n\r\n"
 HALF = b"GET /healthcheck HTTP/1.1\r\nhost: a\r\n"
 POST = b"POST /v1/calculation/basic HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n"
+# As Java's HttpClient asks for HTTP/2.
+UPGRADE = b"Connection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAEAAEAAAAIAAAAB\r\nUpgrade: h2c\r\n"
 ITEM = {"name": "sum", "num_1": 1, "num_2": 2, "operation": "+", "result_rounding": 0}
 BODY = json.dumps({"callback_url": "http://receiver.example/", "message": [ITEM]}).encode()
 VALID = POST + b"content-length: %d\r\n\r\n" % len(BODY) + BODY
+CHUNKED = b"%x\r\n%s\r\n0\r\n\r\n" % (len(BODY), BODY)
 
 Serve = Callable[..., Server]
 
@@ -77,6 +80,10 @@ async def assert_refused(wire: Wire, status: int) -> dict[str, Any]:
     return problem
 
 
+async def healthcheck(serve: Serve) -> bytes:
+    return (await serve().connect().say(GET).answer()).body
+
+
 def pieces(data: bytes, size: int) -> Iterator[bytes]:
     return (data[at : at + size] for at in range(0, len(data), size))
 
@@ -112,7 +119,12 @@ async def test_a_head_is_limited_in_bytes_and_fields_before_it_is_kept(serve: Se
         b"GET / HTTP/1.1\r\nhost : a\r\n\r\n",
         POST + b"transfer-encoding: chunked\r\ncontent-length: 1\r\n\r\n",
         POST + b"transfer-encoding: chunked\r\n\r\nzz\r\n",
-        POST + b"content-length: 1\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n",
+        POST + UPGRADE + b"content-length: 1\r\ncontent-length: 2\r\n\r\n",
+        POST + UPGRADE + b"transfer-encoding: chunked\r\ncontent-length: 1\r\n\r\n",
+        POST + UPGRADE + b"transfer-encoding: chunked\r\n\r\nzz\r\n",
+        POST + UPGRADE + b"host: b\r\n\r\n",
+        b"CONNECT http://a/ HTTP/1.1\r\nhost: a\r\n\r\n",
+        b"CONNECT http://a/ HTTP/1.1\r\nhost: a\r\n" + UPGRADE + b"content-length: 1\r\n\r\n1",
     ],
 )
 async def test_what_is_no_request_is_a_problem_and_no_traceback(
@@ -129,7 +141,9 @@ async def test_what_is_no_request_is_a_problem_and_no_traceback(
     [
         GET,
         GET.replace(b"/healthcheck", b"http://a/healthcheck"),
-        GET.replace(b"\r\n\r\n", b"\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n"),
+        GET.replace(b"\r\n\r\n", b"\r\n" + UPGRADE + b"\r\n"),
+        POST + UPGRADE + b"content-length: %d\r\n\r\n" % len(BODY) + BODY,
+        POST + UPGRADE + b"transfer-encoding: chunked\r\n\r\n" + CHUNKED,
         VALID,
     ],
 )
@@ -167,6 +181,57 @@ async def test_an_answer_before_the_requests_end_closes_and_what_still_comes_is_
     assert not wire.paused
     assert not publisher.records
     assert server.budget.held == 0
+
+
+@pytest.mark.parametrize("size", [1, 7, 10**6])
+@pytest.mark.parametrize(
+    "body", [b"content-length: %d\r\n\r\n" % len(BODY) + BODY, b"transfer-encoding: chunked\r\n\r\n" + CHUNKED]
+)
+async def test_a_request_that_asks_for_another_protocol_is_answered_in_this_one(
+    serve: Serve, publisher: FakePublisher, body: bytes, size: int
+) -> None:
+    server = serve()
+    wire = server.connect().say(*pieces(POST + UPGRADE + body, size))
+    assert (await wire.answer()).status == 200
+    assert len(publisher.records) == 1
+    assert not wire.closes
+    await eventually(lambda: server.budget.held == 0)
+    wire.sent = b""
+    wire.say(GET)
+    assert (await wire.answer()).body == await healthcheck(serve)
+
+
+async def test_a_body_is_no_other_request_where_another_protocol_was_asked_for(
+    serve: Serve, publisher: FakePublisher
+) -> None:
+    """What stands in a body, and what was asked for with it, is this request's alone; what is behind it is not."""
+    wire = serve().connect().say(POST + UPGRADE + b"content-length: %d\r\n\r\n" % len(VALID) + VALID)
+    assert (await wire.answer()).status == 422
+    assert not publisher.records
+    wire = serve().connect().say(POST + UPGRADE + b"content-length: %d\r\n\r\n" % len(BODY) + BODY + VALID)
+    answer = await wire.answer()
+    assert (answer.status, answer.headers["connection"]) == (200, "close")
+    assert len(publisher.records) == 1
+
+
+async def test_who_asks_for_another_protocol_and_for_the_end_has_one_answer(serve: Serve) -> None:
+    wire = (
+        serve()
+        .connect()
+        .say(POST + UPGRADE.replace(b"Upgrade,", b"close, Upgrade,") + b"content-length: %d\r\n\r\n" % len(BODY) + BODY)
+    )
+    assert (await wire.answer()).status == 200
+    assert wire.closes
+
+
+async def test_who_waits_to_be_told_to_go_on_is_refused_in_silence(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    wire = serve().connect().say(POST + b"expect: 100-continue\r\ntransfer-encoding: chunked\r\n\r\nxx\r\n")
+    await assert_refused(wire, 400)
+    await eventually(lambda: not wire.protocol.tasks)
+    assert b" 100 " not in wire.sent
+    assert not caplog.records
 
 
 async def test_no_slash_is_added_or_taken_by_a_redirect(serve: Serve) -> None:

@@ -1,6 +1,8 @@
 """A connection to the gateway's application without a network: bytes in, bytes out."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
@@ -49,6 +51,8 @@ class Wire(asyncio.Transport):
         return answer if answer.complete else None
 
     def write(self, data: Any) -> None:
+        if self.told_end:
+            raise RuntimeError("Cannot call write() after write_eof()")
         self.sent += bytes(data)
 
     def get_write_buffer_size(self) -> int:
@@ -110,6 +114,14 @@ class Server:
         self.config.load()
         self._connect = partial(HttpProtocol, self.connections, self.budget)
         self._state = ServerState()
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[int]:
+        """Serve sockets too; give the port."""
+        make = partial(self._connect, config=self.config, server_state=self._state, app_state={})
+        server = await asyncio.get_running_loop().create_server(make, "127.0.0.1", 0)
+        async with server:
+            yield server.sockets[0].getsockname()[1]
 
     def connect(self, client: str = "192.0.2.1", *, stuck: bool = False) -> Wire:
         wire = Wire(client, stuck=stuck)
