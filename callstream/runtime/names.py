@@ -17,7 +17,7 @@ from aiohttp.abc import ResolveResult
 _ONE_DATAGRAM = pycares.ARES_FLAG_EDNS | pycares.ARES_FLAG_IGNTC
 _MOST_ADDRESSES = 32  # of a name, of both kinds; the others are not looked at
 # Look-ups whose answers c-ares keeps, each for as long as the zone says, up to an hour: two datagrams' records of one
-# name take 20 KiB, so that these are 5 MiB.
+# name take 20 KiB, and 100 KiB where they are long names, so that these are 25 MiB at most.
 _MOST_KEPT = 256
 
 
