@@ -2,9 +2,10 @@
 
 import socket
 
+from callstream.runtime.connections import WORST
 from callstream.runtime.egress import EgressGuard
 from callstream.runtime.http import open_client
-from callstream.runtime.settings import Settings
+from callstream.runtime.settings import Settings, Tasks
 from callstream.tasks import TaskContext, load_tasks
 from callstream.tasks.executors import open_executors
 from stream_app.ending import Ending, run_to_the_end
@@ -17,7 +18,10 @@ from stream_app.suspects import Suspects
 from stream_app.task_agent import TaskAgent
 from stream_app.workload import Workload
 
-CONNECTIONS = 1_000  # of fetches; each may hold 0.2 MiB that nobody has asked for yet
+
+def connections(limits: Tasks) -> int:
+    """Return how many connections fetches may have: at their worst they take as much memory as the answers may."""
+    return max(1, min(limits.in_flight, limits.answer_bytes // WORST))
 
 
 def run(settings: Settings, health: socket.socket | None) -> None:
@@ -32,7 +36,7 @@ def run(settings: Settings, health: socket.socket | None) -> None:
         app = KafkaApp(settings, "tasks", settings.tasks.drain)
         limits = settings.tasks
         async with (
-            open_client(min(limits.in_flight, CONNECTIONS), EgressGuard(settings.egress)) as http,
+            open_client(connections(limits), EgressGuard(settings.egress)) as http,
             open_executors(limits.threads, limits.processes, tasks.values()) as executors,
         ):
             context = TaskContext(http, limits.fetch_limit)

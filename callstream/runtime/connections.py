@@ -12,11 +12,13 @@ from weakref import WeakSet
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 
-_HEAD_LIMIT = 64 * 1024  # bytes before an answer's body, with the interim answers (1xx) before it
+_HEAD_LIMIT = 16 * 1024  # bytes before an answer's body, with the interim answers (1xx) before it
+_INTERIM = 8  # of those; each is ten times as large in memory
 FIELD_LIMIT = 8_190  # bytes of one header
 FIELDS = 100  # headers of an answer
-BUFFER = 16 * 1024  # bytes of an answer that wait to be read; twice that, and what came with it, before reading stops
-RECEIVE_BUFFER = 64 * 1024  # bytes, of the system's; with its own growth a connection that is not read holds megabytes
+BUFFER = 8 * 1024  # bytes of an answer that wait to be read; twice that, and what came with it, before reading stops
+RECEIVE_BUFFER = 32 * 1024  # bytes, of the system's, all of which may come at once; left to grow it holds megabytes
+WORST = 192 * 1024  # bytes of memory that a connection takes beside what is read of it: head, buffers, gzip; measured
 
 
 class AnswerError(aiohttp.ClientConnectionError):
@@ -29,10 +31,17 @@ class _Protocol(ResponseHandler):
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop=loop)
         self._room = 0  # bytes that the head may still have
+        self._interim = 0  # interim answers likewise
         self._expecting = False
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Let TLS stop reading as well, which else begins to at 256 KiB that nobody asked for."""
+        super().connection_made(transport)
+        if (limit := getattr(transport, "set_read_buffer_limits", None)) is not None:
+            limit(high=BUFFER)
+
     def set_response_params(self, **params: Any) -> None:  # noqa: ANN401 - as aiohttp has it
-        self._room = _HEAD_LIMIT
+        self._room, self._interim = _HEAD_LIMIT, _INTERIM
         self._expecting = True
         super().set_response_params(**params)
 
@@ -43,7 +52,12 @@ class _Protocol(ResponseHandler):
             self.force_close()
             return
         self._expecting = message.code < 200 and message.code != 101  # noqa: PLR2004 - interim, as HTTP has it
-        super().feed_data(data, size)
+        self._interim -= self._expecting
+        if self._interim < 0:
+            self._expecting = False
+            self._refuse(f"more than {_INTERIM} interim answers came")
+        else:
+            super().feed_data(data, size)
 
     def data_received(self, data: bytes) -> None:
         """Read on; aiohttp itself calls it with nothing to let its parser go on."""
@@ -53,7 +67,7 @@ class _Protocol(ResponseHandler):
             self._room -= len(head)
             super().data_received(head)
             if self._expecting and not self._room:
-                self._refuse()
+                self._refuse(f"more than {_HEAD_LIMIT} bytes came before the answer's body")
             elif data:
                 super().data_received(data)
         elif data and (self._payload is None or self._payload.is_eof()):
@@ -62,15 +76,15 @@ class _Protocol(ResponseHandler):
             super().data_received(data)
 
     def close(self) -> None:
-        """Close at once where the peer does not read: what is to be sent would stay for as long as it likes."""
-        if _holds(self.transport):
+        """Close at once where something is left, either way: it would stay for as long as the peer likes."""
+        if _holds(self.transport) or self.should_close:
             self.abort()
         else:
             super().close()
 
-    def _refuse(self) -> None:
+    def _refuse(self, why: str) -> None:
         self.abort()
-        self.set_exception(AnswerError(f"more than {_HEAD_LIMIT} bytes came before the answer's body"))
+        self.set_exception(AnswerError(why))
 
 
 class Connector(aiohttp.TCPConnector):

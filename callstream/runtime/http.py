@@ -5,6 +5,7 @@ import errno
 import os
 import re
 import ssl
+import traceback
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, nullcontext
@@ -108,14 +109,18 @@ class SharedTransport(httpx.AsyncBaseTransport):
             raise
         place.cut, place.turned_back = None, False
         assert isinstance(response.stream, httpx.AsyncByteStream)  # noqa: S101 - for mypy; the transport is async
-        response.stream = _HeldStream(response.stream, partial(self._places.give, place))
+        response.stream = _HeldStream(response, response.stream, partial(self._places.give, place))
         return response
 
 
 class _HeldStream(httpx.AsyncByteStream):
-    """An answer's body, which calls `give` once, when it is closed or nobody has it any more."""
+    """An answer's body, which calls `give` once, when it is closed or nobody has it any more.
 
-    def __init__(self, stream: httpx.AsyncByteStream, give: Callable[[], None]) -> None:
+    httpx lets an answer and its stream hold each other: all that the connection had would stay until a collection.
+    """
+
+    def __init__(self, response: httpx.Response, stream: httpx.AsyncByteStream, give: Callable[[], None]) -> None:
+        self._response = weakref.ref(response)
         self._stream = stream
         self._give = weakref.finalize(self, give)
 
@@ -128,11 +133,15 @@ class _HeldStream(httpx.AsyncByteStream):
             await self._stream.aclose()
         finally:
             self._give()
+            if (response := self._response()) is not None:
+                response.stream = httpx.ByteStream(b"")
 
 
 def _translated(error: httpx.TransportError, request: httpx.Request) -> httpx.TransportError:
     """Return an error whose text begins with a word for what happened and names no address that was dialled."""
     causes = list(_causes(error))
+    for cause in causes:
+        traceback.clear_frames(cause.__traceback__)  # which hold it, and what had come by then, until a collection
     for cause in causes:
         if isinstance(cause, AddressRefusedError):
             log.warning("address.refused", address=cause.address, host=request.url.host)

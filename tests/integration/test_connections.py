@@ -1,6 +1,7 @@
 """No request meets what another left on its connection, whatever a client asks for and a server answers."""
 
 import asyncio
+import gc
 import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -11,6 +12,7 @@ from typing import Any
 import aiohttp
 import httpx
 import pytest
+from aiohttp.client_proto import ResponseHandler
 
 from callstream.contract.raw_json import RawJson
 from callstream.runtime.egress import EgressGuard
@@ -202,8 +204,10 @@ async def test_a_server_that_speaks_before_it_is_asked_has_not_answered(monkeypa
         b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n" * 1_000,
         b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 1_000,
         b"HTTP/1.1 200 OK\r\na: " + b"x" * 10_000,
+        b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n" * 9 + GOOD,
+        b"HTTP/1.1 200 OK\r\n" + b"".join(b"a%d: %b\r\n" % (each, b"x" * 4_000) for each in range(5)) + GOOD[17:],
     ],
-    ids=["continue", "hints", "many", "long"],
+    ids=["continue", "hints", "many", "long", "few-hints", "few"],
 )
 async def test_an_endless_head_is_no_answer(flood: bytes) -> None:
     sent = 0
@@ -220,6 +224,26 @@ async def test_an_endless_head_is_no_answer(flood: bytes) -> None:
         with pytest.raises(TaskError, match="cannot be reached"):
             await fetched(http, server.url)
     assert sent < 32 * MIB
+
+
+async def test_what_an_answer_took_is_free_with_its_end_and_not_with_a_collection() -> None:
+    async def hang(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n[")
+        await writer.drain()
+
+    def kept() -> list[object]:
+        return [each for each in gc.get_objects() if isinstance(each, ResponseHandler | aiohttp.ClientResponse)]
+
+    async with serving(hang) as server, open_client(10, GUARD) as http:
+        gc.collect()
+        gc.disable()
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(0.1):
+                    await fetched(http, server.url)
+            await eventually(lambda: not kept())
+        finally:
+            gc.enable()
 
 
 @pytest.mark.parametrize("reason", ["Créé".encode("latin-1"), "Créé".encode(), b"\xff\xfe", b""])

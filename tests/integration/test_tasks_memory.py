@@ -17,7 +17,7 @@ LIMIT = 256 * MIB  # of the 512 MiB that the chart gives
 
 
 @asynccontextmanager
-async def serving(answer: bytes | None) -> AsyncIterator[str]:
+async def serving(answer: bytes | None, fields: bytes = b"") -> AsyncIterator[str]:
     """Give each request `answer`; without one, none and no end."""
     serving: set[asyncio.Task[None]] = set()
 
@@ -27,7 +27,7 @@ async def serving(answer: bytes | None) -> AsyncIterator[str]:
             if answer is None:
                 await reader.read()
             else:
-                writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(answer) + answer)
+                writer.write(b"HTTP/1.1 200 OK\r\n%bcontent-length: %d\r\n\r\n%b" % (fields, len(answer), answer))
                 await writer.drain()
         writer.close()
         with suppress(ConnectionError):
@@ -57,6 +57,13 @@ async def test_answers_of_many_tiny_values_take_no_more_than_their_bytes(request
     async with serving(LISTS) as url:
         found = await working(url, requests, items)
     assert found["written"] == requests
+    assert found["peak"] < LIMIT
+
+
+async def test_connections_that_hold_all_that_they_may_take_no_more_than_is_counted_for_them() -> None:
+    fields = b"".join(b"h%d: %b\r\n" % (number, b"x" * 155) for number in range(95))
+    async with serving(b"[" * MIB, fields) as url:
+        found = await working(url, 110, 10, seconds=6)
     assert found["peak"] < LIMIT
 
 

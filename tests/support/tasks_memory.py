@@ -23,7 +23,7 @@ from callstream.tasks.executors import open_executors
 from stream_app.output import Output
 from stream_app.room import Room, Size
 from stream_app.task_agent import TaskAgent
-from stream_app.tasks_main import CONNECTIONS
+from stream_app.tasks_main import connections
 from stream_app.workload import Workload
 from tests.support.waiting import eventually
 from tests.unit.records import CALLBACK_URL, Broker, record
@@ -44,7 +44,7 @@ async def work(url: str, requests: int, items: int, tiny: int, seconds: float) -
     value = json.dumps({"callback_url": CALLBACK_URL, "message": message}, separators=(",", ":")).encode()
     broker, tasks = Broker(), load_tasks()
     async with (
-        open_client(CONNECTIONS, EgressGuard(settings.egress)) as http,
+        open_client(connections(limits), EgressGuard(settings.egress)) as http,
         open_executors(1, 1, tasks.values()) as executors,
     ):
         context = TaskContext(http, settings.tasks.fetch_limit)
