@@ -44,7 +44,7 @@ class TaskAgent:
         self._delay = settings.task_delay.total_seconds()
         own = settings.tasks
         self._limits = Limits(own.item_concurrency, own.item_deadline, own.deadline, settings.sizes.result)
-        self._answers = Budget(own.answer_bytes)
+        self._answers = Budget(own.answer_bytes, len(tasks))
         self._context = context
         self._executors = executors
         self._output = output
@@ -84,7 +84,7 @@ class TaskAgent:
         if self._delay:
             await asyncio.sleep(self._delay)  # before it is read: what waits is kept as it came
         task_id, callback_url, items = self._read(record, task)
-        with self._answers.share() as answers:
+        with self._answers.share(task.name) as answers:
             context = replace(self._context, answers=answers)
             entries = await run_items(task, items, context, self._limits, self._executors)
             result = _result(record, task_id, task, callback_url, entries, started)

@@ -2,108 +2,168 @@
 
 import asyncio
 import sys
+from collections.abc import Hashable
 from types import TracebackType
 from typing import Self
 
+_SMALL = 16 * 1024  # bytes that every task may hold as long as there is room at all
+_LEAD = 30.0  # seconds for which a task goes on beyond the limit before another one that waits may
+
 
 class Budget:
-    """Room for `limit` bytes; who finds none waits, in the order of asking.
+    """Room for `limit` bytes, in lanes: half is set aside, an equal share for each, half is for whoever comes first.
 
-    Half of it is for what is not `large`: large answers that come to no end leave the others theirs.
+    Who finds no room waits, for its own lane's alone. The n-th task of a lane that holds something may hold one n-th of
+    what it leaves free, or a little: so n of them, whatever they want and however long they keep it, leave one part in
+    n + 1 to who comes.
 
-    What an item came to is kept until its task is done, so tasks that wait could hold what they wait for. Hence the
-    task that has kept something for longest always goes on, beyond the limit if it must, and gives all back in the end.
+    What an item came to is kept until its task is done, so tasks that wait could hold what they wait for. Hence in each
+    lane one of those that wait, first who holds the least, goes on beyond the limit: until its task is done, or, where
+    others wait, for half a minute. What such tasks keep then is bounded as well.
     """
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._used = 0
-        self._shares: dict[Share, None] = {}  # those that hold or want something, the oldest first
-        self._waiting: dict[asyncio.Future[None], tuple[Share, int, bool]] = {}
+    def __init__(self, limit: int, lanes: int = 1) -> None:
+        self._own = limit // (2 * max(lanes, 1))
+        self._shared = limit - lanes * self._own  # bytes, less what lanes hold beyond their own
+        self._spare = limit // 8  # bytes beyond the limit, with which another may go on beyond it
+        self._lanes: dict[Hashable, _Lane] = {}
 
     @property
     def used(self) -> int:
-        return self._used
+        """How many bytes are taken."""
+        return sum(lane.used + lane.beyond for lane in self._lanes.values())
 
-    def share(self) -> "Share":
+    @property
+    def is_waited_for(self) -> bool:
+        return any(lane.waiting for lane in self._lanes.values())
+
+    def share(self, lane: Hashable = "") -> "Share":
         """Return what a task takes its room from, and gives all of it back to in the end."""
-        return Share(self)
+        return Share(self, self._lanes.setdefault(lane, _Lane()))
 
-    def grab(self, share: "Share", size: int, *, large: bool) -> bool:
+    def grab(self, share: "Share", size: int) -> bool:
         """Return whether there was room at once, which is then taken."""
-        self._shares.setdefault(share)
-        if share is not self._oldest and (self._is_waited_for(large=large) or not self._has(size, large=large)):
+        lane = share.lane
+        held, used = share.held + size, lane.used + size
+        if held <= _SMALL and used <= self._own:  # as most do: the same as below, in a third of the time
+            lane.holders += not share.held and size > 0
+            share.held, lane.used = held, used
+            return True
+        if size and share is not lane.lead and not self._has(share, size):
             return False
         self.force(share, size)
         return True
 
-    async def wait(self, share: "Share", size: int, *, large: bool) -> None:
+    async def wait(self, share: "Share", size: int) -> None:
         """Return when there was room, which is then taken."""
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting[place] = (share, size, large)
+        lane = share.lane
+        lane.waiting.setdefault(share, {})[place] = size
+        self._hand_out(lane)
         try:
             await place
         except asyncio.CancelledError:
-            if self._waiting.pop(place, None) is None:
+            if lane.leave(share, place):
                 self.give(share, size)
             raise
 
-    def give(self, share: "Share", size: int) -> None:
-        share.held -= size
-        self._used -= size
-        wants = self._waiting and any(waiting is share for waiting, _, _ in self._waiting.values())
-        if not share.held and not wants:
-            self._shares.pop(share, None)
-        if self._waiting:
-            self._hand_out()
-
-    def close(self, share: "Share") -> None:
-        self._shares.pop(share, None)
-        self.give(share, share.held)
-
-    @property
-    def _oldest(self) -> "Share | None":
-        return next(iter(self._shares), None)
-
     def force(self, share: "Share", size: int) -> None:
         """Take room, whether it is there or not."""
-        self._shares.setdefault(share)
+        share.lane.holders += not share.held and size > 0
         share.held += size
-        self._used += size
+        if share is share.lane.lead and size > self._free(share.lane):
+            share.beyond += size
+            share.lane.beyond += size
+        else:
+            self._use(share.lane, size)
 
-    def _has(self, size: int, *, large: bool) -> bool:
-        return self._used + size <= (self._limit // 2 if large else self._limit)
+    def give(self, share: "Share", size: int) -> None:
+        lane = share.lane
+        beyond = min(size, share.beyond)
+        lane.holders -= share.held == size > 0
+        share.held -= size
+        share.beyond -= beyond
+        lane.beyond -= beyond
+        self._use(lane, beyond - size)
+        for other in self._lanes.values():
+            if other.waiting:
+                self._hand_out(other)
 
-    def _is_waited_for(self, *, large: bool) -> bool:
-        return any(other == large for _, _, other in self._waiting.values())
+    def close(self, share: "Share") -> None:
+        if share.lane.lead is share:
+            share.lane.lead = None
+        self.give(share, share.held)
 
-    def _hand_out(self) -> None:
-        oldest = self._oldest
-        full = {True: False, False: False}
-        for place, (share, size, large) in tuple(self._waiting.items()):
-            full[large] = full[large] or not self._has(size, large=large)
-            if share is oldest or not full[large]:
-                del self._waiting[place]
-                if not place.done():  # or else it was cancelled
-                    self.force(share, size)
-                    place.set_result(None)
+    def _use(self, lane: "_Lane", size: int) -> None:
+        before = max(0, lane.used - self._own)
+        lane.used += size
+        self._shared -= max(0, lane.used - self._own) - before
+
+    def _free(self, lane: "_Lane") -> int:
+        return max(0, self._own - lane.used) + max(0, self._shared)
+
+    def _has(self, share: "Share", size: int) -> bool:
+        left = self._free(share.lane) - size
+        holders = share.lane.holders + (not share.held)
+        return left >= 0 and share.held + size <= max(_SMALL, left // holders)
+
+    def _hand_out(self, lane: "_Lane") -> None:
+        for share in sorted(lane.waiting, key=lambda share: share.held):
+            self._serve(share)
+        now = asyncio.get_running_loop().time()
+        if lane.waiting and (lane.lead is None or (now >= lane.until and lane.beyond <= self._spare)):
+            lane.lead = min(lane.waiting, key=lambda share: share.held)
+            lane.until = now + _LEAD
+            self._serve(lane.lead)
+            asyncio.get_running_loop().call_at(lane.until, self._hand_out, lane)
+
+    def _serve(self, share: "Share") -> None:
+        """Let those of a task go on for whom there is room."""
+        for place, size in tuple(share.lane.waiting.get(share, {}).items()):
+            if not place.done():  # or else it was cancelled
+                if not self.grab(share, size):
+                    return
+                place.set_result(None)
+            share.lane.leave(share, place)
+
+
+class _Lane:
+    """What the tasks of one lane hold, `used` of the limit and the rest `beyond` it, and who waits for more."""
+
+    def __init__(self) -> None:
+        self.used = 0  # bytes
+        self.beyond = 0  # bytes
+        self.holders = 0  # tasks that hold something
+        self.lead: Share | None = None
+        self.until = 0.0  # in the loop's time: when another may lead
+        self.waiting: dict[Share, dict[asyncio.Future[None], int]] = {}
+
+    def leave(self, share: "Share", place: "asyncio.Future[None]") -> bool:
+        """Take `place` out; return whether it had been served before."""
+        places = self.waiting.get(share, {})
+        served = places.pop(place, None) is None
+        if not places:
+            self.waiting.pop(share, None)
+        return served
 
 
 class Share:
     """A task's part of the budget, in bytes; all of it goes back with the end of the `with` block."""
 
-    def __init__(self, budget: Budget) -> None:
+    def __init__(self, budget: Budget, lane: _Lane) -> None:
         self._budget = budget
+        self.lane = lane
         self.held = 0
+        self.beyond = 0  # the limit, of what is held
 
     def grab(self, size: int) -> bool:
         """Return whether there was room for `size` bytes more at once, which is then taken."""
-        return self._budget.grab(self, size, large=False)
+        return self._budget.grab(self, size)
 
-    async def take(self, size: int, *, large: bool = False) -> None:
+    async def take(self, size: int) -> None:
         """Return when there was room for `size` bytes more, which is then taken."""
-        if not self._budget.grab(self, size, large=large):
-            await self._budget.wait(self, size, large=large)
+        if not self._budget.grab(self, size):
+            await self._budget.wait(self, size)
 
     def force(self, size: int) -> None:
         """Take room for `size` bytes more, whether it is there or not."""

@@ -41,7 +41,6 @@ _LAST_PORT = 65_535
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _NOT_IN_HEADER = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _PIECE = 16 * 1024  # bytes
-_SMALL = 64 * 1024  # bytes of an answer, for which large ones leave room
 _QUICK = 4 * 1024  # bytes of an answer that are checked in less than a millisecond, whatever they are
 _GZIP = zlib.MAX_WBITS | 16  # zlib's way to say: with gzip's header
 
@@ -167,7 +166,9 @@ async def _read(response: httpx.Response, context: TaskContext) -> bytes:
             _check_size(read, most, context.fetch_limit)  # of which little or nothing may come when it is decoded
             for piece in decode(chunk):
                 _check_size(len(body) + len(piece), context.fetch_limit, context.fetch_limit)
-                await context.answers.take(len(piece), large=len(body) > _SMALL)
+                if not context.answers.grab(len(piece)):
+                    with context.waiting():
+                        await context.answers.take(len(piece))
                 body += piece
     except BaseException:
         context.answers.give(len(body))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from callstream.contract.headers import task_id_of
 from callstream.contract.messages import Item, TaskResult
-from callstream.contract.records import Headers, OutgoingRecord
+from callstream.contract.records import Headers, OutgoingRecord, Record
 from callstream.runtime.settings import Settings
 from callstream.tasks import TaskContext, load_tasks, task
 from stream_app.output import Output, ProduceError, RecordTooLargeError
@@ -57,12 +57,18 @@ async def hold(item: Held) -> str:
     return item.name
 
 
+@task("kept", path="/v1/kept")
+async def keep(item: Held) -> str:
+    """Return so many characters as an item is named, or hold it for ever."""
+    return "x" * int(item.name) if item.name else await hold.handler(item)  # type: ignore[misc]
+
+
 def settings(**values: Any) -> Settings:
     return Settings.model_validate(values)
 
 
 def agent(output: Output, **values: Any) -> TaskAgent:
-    tasks = {**load_tasks(), "odd": odd, "long": long, "held": hold}
+    tasks = {**load_tasks(), "odd": odd, "long": long, "held": hold, "kept": keep}
     return TaskAgent(settings(**values), tasks, TaskContext(httpx.AsyncClient(), 1_000), EXECUTORS, output)
 
 
@@ -331,3 +337,25 @@ def test_whatever_a_record_holds_it_ends_as_a_result_or_a_dead_letter(
     asyncio.run(agent(Output(broker, 2**20)).process(record(value, headers=tuple(headers))))
     topics = [taken.topic for taken in broker.taken]
     assert topics in (["task.results"], ["task.dead-letters"], ["task.dead-letters", "task.results"])
+
+
+async def test_tasks_that_keep_much_and_hang_leave_others_of_their_type_room_and_all_other_types(
+    broker: Broker, output: Output
+) -> None:
+    def kept(*names: str) -> Record:
+        message = [{"name": name} for name in names]
+        return record({"callback_url": CALLBACK_URL, "message": message}, topic="kept.requests")
+
+    working = agent(output, tasks={"answer_bytes": 2**20, "item_concurrency": 2})
+    hanging = [asyncio.create_task(working.process(kept(*["60000"] * 10, "", ""))) for _ in range(12)]
+    try:
+        for _ in range(1_000):
+            await asyncio.sleep(0)
+        async with asyncio.timeout(5):
+            await working.process(record(EXAMPLE))
+            await working.process(kept("1000"))
+    finally:
+        for each in hanging:
+            each.cancel()
+        await asyncio.gather(*hanging, return_exceptions=True)
+    assert [written.topic for written in broker.taken] == ["task.results"] * 2

@@ -1,14 +1,19 @@
 """Bytes that are kept have a bound, and nobody waits for what waits for them."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import ExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callstream.tasks.budget import Budget
+from callstream.tasks.budget import Budget, Share
+from tests.support.virtual_time import in_virtual_time
+
+LIMIT = 100
+MIB = 2**20
 
 
 async def begun(work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
@@ -19,91 +24,137 @@ async def begun(work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
     return task
 
 
+@asynccontextmanager
+async def led(budget: Budget) -> AsyncIterator[Share]:
+    """Let another one be the one that goes on beyond the limit, so that who finds no room waits."""
+    with budget.share() as lead:
+        await lead.take(LIMIT + 1)
+        yield lead
+
+
 async def test_who_finds_no_room_waits_until_there_is() -> None:
-    budget = Budget(10)
-    with budget.share() as second:
-        with budget.share() as first:
-            await first.take(4)
-            await second.take(6)
-            waiting = await begun(second.take(1))
-            assert not waiting.done()
-        await waiting
-        assert budget.used == 7
+    budget = Budget(LIMIT)
+    async with led(budget):
+        with budget.share() as second:
+            with budget.share() as first:
+                await first.take(40)
+                await second.take(60)
+                waiting = await begun(second.take(1))
+                assert not waiting.done()
+            await waiting
+            assert second.held == 61
     assert budget.used == 0
 
 
-async def test_the_oldest_goes_on_beyond_the_limit_and_is_then_followed_by_the_next() -> None:
-    budget = Budget(10)
+async def test_one_that_waits_goes_on_beyond_the_limit_and_is_then_followed_by_the_next() -> None:
+    budget = Budget(LIMIT)
     with budget.share() as second:
         with budget.share() as first:
-            await first.take(5)
-            await second.take(5)
-            waiting = await begun(second.take(20))
-            await first.take(20)
-            assert budget.used == 30
+            await first.take(50)
+            await second.take(50)
+            await first.take(200)
+            assert budget.used == 300
+            waiting = await begun(second.take(200))
             assert not waiting.done()
         await waiting
     assert budget.used == 0
 
 
-async def test_what_is_large_leaves_half_to_what_is_not() -> None:
-    budget = Budget(10)
-    with budget.share() as oldest, budget.share() as large, budget.share() as other:
-        await oldest.take(1)
-        await large.take(4, large=True)
-        waiting = await begun(large.take(1, large=True))
-        await other.take(5)
-        full = await begun(other.take(1))
-        assert [waiting.done(), full.done()] == [False, False]
-        other.give(5)
-        await full
-        assert not waiting.done()
-        oldest.give(1)
-        await waiting
+@in_virtual_time
+async def test_one_that_hangs_beyond_the_limit_does_not_hold_up_the_others_that_are_to_go_beyond_it() -> None:
+    budget = Budget(LIMIT)
+    with budget.share() as hanging, budget.share() as other:
+        await hanging.take(LIMIT)
+        await hanging.take(LIMIT // 8)
+        began = asyncio.get_running_loop().time()
+        await other.take(50)
+        assert asyncio.get_running_loop().time() - began == 30
 
 
-async def test_who_wants_little_does_not_pass_who_wants_more_and_waits() -> None:
-    budget = Budget(10)
-    with budget.share() as first, budget.share() as large, budget.share() as small:
-        await first.take(5)
-        places = [await begun(large.take(8)), await begun(small.take(1))]
-        assert [place.done() for place in places] == [False, False]
-        first.give(5)
-        await asyncio.gather(*places)
+@in_virtual_time
+async def test_what_those_that_hang_keep_beyond_the_limit_is_bounded() -> None:
+    budget = Budget(LIMIT)
+    with budget.share() as hanging, budget.share() as other:
+        await hanging.take(LIMIT)
+        await hanging.take(LIMIT)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1_000):
+                await other.take(50)
+        assert budget.used == 2 * LIMIT
+
+
+async def test_a_lane_waits_for_none_of_what_another_holds() -> None:
+    budget = Budget(LIMIT, lanes=2)
+    with budget.share("data") as lead, budget.share("data") as data, budget.share("calculation") as calculation:
+        await lead.take(LIMIT)
+        waiting = [await begun(data.take(each)) for each in (75, 1)]
+        assert [each.done() for each in waiting] == [True, False]
+        await calculation.take(25)
+        await calculation.take(1)
+        assert budget.used == 201
+
+
+@pytest.mark.parametrize("tasks", [1, 17, 40])
+async def test_however_much_tasks_want_they_leave_something_to_who_comes(tasks: int) -> None:
+    budget = Budget(64 * MIB)
+    with ExitStack() as ending:
+        for _ in range(tasks):
+            share = ending.enter_context(budget.share())
+            while share.grab(1_024):
+                pass
+        with budget.share() as small:
+            left = 64 * MIB - budget.used
+            assert left >= 64 * MIB // (tasks + 1)
+            assert small.grab(left // (tasks + 2))
+
+
+async def test_of_those_that_wait_who_holds_the_least_is_first() -> None:
+    budget = Budget(LIMIT)
+    async with led(budget):
+        with budget.share() as first, budget.share() as much, budget.share() as little:
+            await first.take(50)
+            await much.take(30)
+            await little.take(10)
+            waiting = [await begun(share.take(20)) for share in (much, little)]
+            first.give(15)
+            await waiting[1]
+            assert not waiting[0].done()
+            waiting[0].cancel()
 
 
 async def test_a_wait_that_is_cancelled_takes_nothing() -> None:
-    budget = Budget(10)
-    with budget.share() as first, budget.share() as second:
-        await first.take(10)
-        before, at_once = await begun(second.take(4)), await begun(second.take(5))
-        before.cancel()
-        await asyncio.sleep(0)
-        first.give(10)
-        at_once.cancel()  # at the moment that it gets its room
-        for cancelled in (before, at_once):
-            with pytest.raises(asyncio.CancelledError):
-                await cancelled
-        assert budget.used == 0
+    budget = Budget(LIMIT)
+    async with led(budget):
+        with budget.share() as first, budget.share() as second:
+            await first.take(LIMIT)
+            before, at_once = await begun(second.take(40)), await begun(second.take(50))
+            before.cancel()
+            await asyncio.sleep(0)
+            first.give(LIMIT)
+            at_once.cancel()  # at the moment that it gets its room
+            for cancelled in (before, at_once):
+                with pytest.raises(asyncio.CancelledError):
+                    await cancelled
+            assert (second.held, budget.is_waited_for) == (0, False)
 
 
-@given(st.lists(st.lists(st.tuples(st.integers(0, 12), st.booleans()), max_size=5), max_size=6))
-def test_whatever_tasks_take_all_of_them_end_and_give_it_back(wants: list[list[tuple[int, bool]]]) -> None:
+@given(st.lists(st.lists(st.integers(0, 12), max_size=5), max_size=6))
+def test_whatever_tasks_take_all_of_them_end_and_give_it_back(wants: list[list[int]]) -> None:
     async def work() -> None:
         budget = Budget(10)
         most = 0
 
-        async def one(sizes: list[tuple[int, bool]]) -> None:
+        async def one(sizes: list[int]) -> None:
             nonlocal most
             with budget.share() as share:
-                for size, large in sizes:
-                    await share.take(size, large=large)
+                for size in sizes:
+                    await share.take(size)
                     most = max(most, budget.used)
                     await asyncio.sleep(0)
 
         async with asyncio.timeout(10):
             await asyncio.gather(*(one(sizes) for sizes in wants))
         assert budget.used == 0
-        assert most <= 10 + max((sum(size for size, _ in sizes) for sizes in wants), default=0)
+        assert most <= 10 + max(map(sum, wants), default=0)
 
     asyncio.run(work())

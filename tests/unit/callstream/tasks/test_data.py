@@ -5,8 +5,8 @@ import gzip
 import json
 import tracemalloc
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -386,10 +386,11 @@ async def test_a_fetch_that_finds_no_room_reads_no_further_until_there_is() -> N
             yield piece
 
     budget = Budget(LIMIT)
-    with budget.share() as first, budget.share() as second:
+    with budget.share() as lead, budget.share() as first, budget.share() as second:
+        await lead.take(LIMIT + 1)
         await first.take(LIMIT)
         fetching = asyncio.create_task(fetched(lambda _: httpx.Response(200, content=body()), second))
-        await eventually(lambda: budget._waiting)
+        await eventually(lambda: budget.is_waited_for)
         assert read == 1
         first.give(LIMIT)
         assert await fetching == [1, 2]
@@ -408,22 +409,46 @@ def test_a_payload_is_kept_as_json_and_not_as_objects() -> None:
 
 
 async def test_large_answers_that_come_to_no_end_leave_small_ones_their_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("callstream.tasks.data._SMALL", 10)
+    monkeypatch.setattr("callstream.tasks.budget._SMALL", 10)
 
     async def endless() -> AsyncIterator[bytes]:
         while True:
-            yield b"x" * 100
+            yield b"x" * 10
 
-    budget = Budget(600)
-    with budget.share() as oldest, budget.share() as large, budget.share() as small:
-        await oldest.take(1)
+    budget = Budget(LIMIT)
+    with budget.share() as lead, budget.share() as large, budget.share() as small:
+        await lead.take(LIMIT + 1)
         endless_one = asyncio.create_task(fetched(lambda _: httpx.Response(200, content=endless()), large))
-        await eventually(lambda: budget._waiting)
+        await eventually(lambda: budget.is_waited_for)
         assert await fetched(answering(b"[1]"), small) == [1]
         assert not endless_one.done()
         endless_one.cancel()
         await asyncio.wait([endless_one])
-        assert budget.used == 1 + len(b"[1]")
+        assert budget.used == lead.held + len(b"[1]")
+
+
+async def test_an_items_time_does_not_go_on_while_its_fetch_waits_for_room() -> None:
+    stopped = []
+
+    @contextmanager
+    def waiting() -> Iterator[None]:
+        stopped.append("stopped")
+        yield
+        stopped.append("goes on")
+
+    budget = Budget(LIMIT)
+    with budget.share() as lead, budget.share() as first, budget.share() as second:
+        await lead.take(LIMIT + 1)
+        await first.take(LIMIT)
+        one = replace(context(answering(b"[1]")), answers=second, waiting=waiting)
+        value = fetch.handler(item(), one)
+        assert isinstance(value, Awaitable)
+        fetching = asyncio.ensure_future(value)
+        await eventually(lambda: budget.is_waited_for)
+        assert stopped == ["stopped"]
+        first.give(LIMIT)
+        await fetching
+        assert stopped == ["stopped", "goes on"]
 
 
 def answering_again(body: bytes) -> Answer:

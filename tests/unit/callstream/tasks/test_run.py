@@ -302,9 +302,10 @@ async def test_results_that_can_not_be_written_anyway_are_not_kept(kind: Task) -
 
 
 async def test_without_room_a_result_waits_for_it_and_an_error_comes_only_of_the_tasks_own_time() -> None:
-    budget = Budget(10)
-    with budget.share() as first, budget.share() as second:
-        await first.take(10)
+    budget = Budget(1_000)
+    with budget.share() as lead, budget.share() as first, budget.share() as second:
+        await lead.take(1_001)  # beyond the limit, so that others wait
+        await first.take(1_000)
         limits = Limits(1, PATIENT, timedelta(seconds=0.05))
         late = await run_items(ACT, items("text"), replace(CONTEXT, answers=second), limits, EXECUTORS)
         assert read_again(late).errors == [{"item_0": "the task was not finished within 0.05 s"}]
@@ -312,8 +313,8 @@ async def test_without_room_a_result_waits_for_it_and_an_error_comes_only_of_the
         waiting = asyncio.create_task(
             run_items(ACT, items("text"), replace(CONTEXT, answers=second), limits, EXECUTORS)
         )
-        await eventually(lambda: budget._waiting)
-        first.give(10)
+        await eventually(lambda: budget.is_waited_for)
+        first.give(1_000)
         assert read_again(await waiting).results == [{"item_0": "text"}]
 
 
