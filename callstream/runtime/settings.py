@@ -161,8 +161,8 @@ class Tasks(Group):
     answer_bytes: int = Field(
         64 * _MIB,
         ge=_MIB,
-        description="Bytes of answers to fetches, and of results, that one process keeps; beyond them fetches wait, each "
-        "task type for itself. Fetches have one connection for each 192 KiB of it, which is what one may take beside",
+        description="Bytes of answers to fetches, and of results, that one process keeps; beyond them fetches wait, "
+        "each task type for itself. Fetches have one connection for each 192 KiB of it",
     )
     drain: Seconds = Field(timedelta(seconds=20), description="How long a stop waits for work under way")
 
