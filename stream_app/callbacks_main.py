@@ -24,7 +24,6 @@ from stream_app.workload import Workload
 _LINGER = timedelta(milliseconds=10)
 # Of the results among which one may have killed the process, so many are tried at once: receivers that hang must not
 # make each of them take an attempt's deadline.
-_TOGETHER = 256
 
 
 def run(settings: Settings, health: socket.socket | None) -> None:
@@ -47,8 +46,8 @@ def run(settings: Settings, health: socket.socket | None) -> None:
                 agent.process,
                 agent.refuse,
                 app.save,
-                together=_TOGETHER,
                 standing_by=lambda: workload.standing_by(),  # noqa: PLW0108 - it is made below
+                go_on=lambda partition: workload.go_on(partition),  # noqa: PLW0108 - likewise
             )
             workload = Workload(
                 Gaps(suspects.process, output, settings.topic_names.task_dead_letters).process,

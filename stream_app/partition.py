@@ -16,6 +16,7 @@ class Partition:
         "again",
         "alarm",
         "alone",
+        "beside",
         "due",
         "lane",
         "name",
@@ -38,12 +39,13 @@ class Partition:
         self.sent_back = False  # whether the reader was told so; what comes until then was read before
         self.running: dict[asyncio.Task[None], float] = {}  # since when, the oldest first
         self.next = 0  # what is before was admitted
-        self.alone = False  # what was begun last wants nothing beside it
+        self.alone = False  # what was begun last wants nothing beside it, except for what is in:
+        self.beside: set[asyncio.Task[None]] = set()
         self.alarm: asyncio.TimerHandle | None = None  # rings when the first of the waiting is to be begun
 
     @property
     def full(self) -> bool:
-        return self.window.full or (self.alone and bool(self.running))
+        return self.window.full or (self.alone and len(self.running) > len(self.beside))
 
     @property
     def waits(self) -> bool:

@@ -1,5 +1,7 @@
 """Which records may have killed the process: those are tried in ever smaller groups, alone in the end, and given up.
 
+A group that has lived for a while lets the next one in beside it, for what hangs must not keep the others waiting.
+
 What is known of a partition stands beside its committed offset, in the metadata of the commit
 (docs/decisions/0007-crash-suspects-in-commit-metadata.md, 0019-suspects-are-tried-in-groups.md).
 """
@@ -20,7 +22,11 @@ log = get_logger()
 
 _DEATHS = 2  # of one partition's owners, before its suspects are tried
 _TRIES = 3  # of one record alone, before it is given up
-_NARROWER = 4  # times smaller are the groups into which one is split that did not end well
+_TOGETHER = 256  # suspects, at most
+_NARROWER = 16  # times smaller are the groups into which one is split that did not end well
+_LIVES = 0.25  # seconds that a group is watched, after it is begun
+_LONGER = 4  # times as long it is watched after each further death: what kills late is found, too
+_MOST_LONGER = 10  # times
 # So many records of a partition may be begun between two commits, which is what a process does in that time. Where it
 # were more, the first suspects would be cleared and further deaths lead on to the others.
 _BETWEEN_COMMITS = 2_000
@@ -119,18 +125,21 @@ class Suspects:
     """Stands between the workload and what processes records, for one process.
 
     `refuse` puts a record aside. `save` commits every partition's position with its note, and returns whether it did.
-    At most `together` suspects are tried at once, which is a power of 4. `standing_by` is a context in which a record
-    waits for something else than its own work.
+    At most `together` suspects are tried at once, which is a power of 16, and watched for `lives` seconds, longer after
+    each death, before others are begun beside them. `standing_by` is a context in which a record waits for something
+    else than its own work. `go_on` is told of a partition that need not wait for its last suspects any more.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - its policy, and the world around it
         self,
         process: Callable[[Record], Awaitable[None]],
         refuse: Callable[[Record, Reason, str], Awaitable[None]],
         save: Callable[[], Awaitable[bool]],
         *,
-        together: int = 1,
+        together: int = _TOGETHER,
+        lives: float = _LIVES,
         standing_by: Callable[[], AbstractContextManager[None]] = nullcontext,
+        go_on: Callable[[TopicPartition], None] = lambda _: None,
     ) -> None:
         self._process = process
         self._refuse = refuse
@@ -140,9 +149,12 @@ class Suspects:
         self._begun: dict[TopicPartition, int] = {}
         self._failed: set[TopicPartition] = set()
         self._together = together
+        self._lives = lives
         self._standing_by = standing_by
-        self._trial: _Trial | None = None
-        self._next = asyncio.Condition()
+        self._go_on = go_on
+        self._trials: dict[TopicPartition, _Trial] = {}
+        self._living = 0  # suspects under way, those on trial and those that have outlived theirs
+        self._changed = asyncio.Event()
         self._excused = False
         self._excusing = asyncio.Lock()
 
@@ -213,15 +225,17 @@ class Suspects:
 
     @asynccontextmanager
     async def _turn(self, group: Group) -> AsyncIterator[None]:
-        """Let the suspects of one group be under way at a time, after it is durable that they are tried."""
+        """Let the suspects of one group of a partition be tried at a time, after it is durable that they are."""
         with self._standing_by():
-            async with self._next:
-                await self._next.wait_for(lambda: self._trial is None or self._trial.group == group)
-                trial = self._trial = self._trial or _Trial(group)
-                trial.members += 1
+            while not self._is_next(group):
+                await self._changed.wait()
+        trial = self._trials.setdefault(group.partition, _Trial(group, alone=self._blamed(group)))
+        trial.members += 1
+        self._living += 1
         try:
             with self._standing_by():
                 await self._begin(trial)
+            self._watch(trial)
             yield
         except ProduceError:
             trial.left = trial.before
@@ -231,10 +245,40 @@ class Suspects:
             raise
         finally:
             trial.members -= 1
+            self._living -= 1
             if not trial.members:
                 self._end(trial)
-                async with self._next:
-                    self._next.notify_all()
+            self._look_again()  # who is to be alone waits for all that live
+
+    def _is_next(self, group: Group) -> bool:
+        if (trial := self._trials.get(group.partition)) is not None:
+            return trial.group == group
+        if self._blamed(group):
+            return not self._living
+        return not any(each.alone for each in self._trials.values())
+
+    def _blamed(self, group: Group) -> bool:
+        """Return whether the process died while this one was tried, alone: it is tried again beside no other."""
+        return group.width == 1 and self._notes[group.partition].tries_of(group) > 0
+
+    def _watch(self, trial: "_Trial") -> None:
+        """Let the next group in when this one has lived for long enough since the last of it was begun."""
+        if trial is not self._trials.get(trial.group.partition) or trial.alone:
+            return
+        if trial.alarm is not None:
+            trial.alarm.cancel()
+        further = self._notes[trial.group.partition].deaths - _DEATHS
+        seconds = self._lives * _LONGER ** min(max(further, 0), _MOST_LONGER)
+        trial.alarm = asyncio.get_running_loop().call_later(seconds, self._outlived, trial)
+
+    def _outlived(self, trial: "_Trial") -> None:
+        self._end(trial)
+        self._look_again()
+        self._go_on(trial.group.partition)
+
+    def _look_again(self) -> None:
+        self._changed.set()
+        self._changed.clear()
 
     async def _begin(self, trial: "_Trial") -> None:
         async with trial.beginning:
@@ -252,7 +296,12 @@ class Suspects:
             trial.begun = True
 
     def _end(self, trial: "_Trial") -> None:
-        self._trial = None
+        """Let others be tried: nothing of this one is under way any more, or it has lived for long enough."""
+        if trial is not self._trials.get(trial.group.partition):
+            return  # it was outlived before
+        del self._trials[trial.group.partition]
+        if trial.alarm is not None:
+            trial.alarm.cancel()
         if trial.left is not None and trial.group.partition in self._notes:
             self._count(trial.group, trial.left)
 
@@ -269,7 +318,7 @@ class Suspects:
 
     def _acquitted(self, partition: TopicPartition, note: Note) -> Note:
         """Return the note as it is to be left by who has not died: what it is trying ends by its own hand."""
-        on_trial = self._trial is not None and self._trial.group.partition == partition and note.tries > 0
+        on_trial = partition in self._trials and note.tries > 0
         return note._replace(owner="", tries=note.tries - on_trial)
 
     def _suspected(self, record: Record) -> bool:
@@ -292,13 +341,15 @@ class Suspects:
 
 
 class _Trial:
-    """A group that is being tried, with how many of it are under way.
+    """A group that is being tried, with how many of it are under way; beside no other suspect if it is to be `alone`.
 
     `before` is how often it was tried before, `left` what that is to be afterwards; None where it ended the process.
     """
 
-    def __init__(self, group: Group) -> None:
+    def __init__(self, group: Group, *, alone: bool) -> None:
         self.group = group
+        self.alone = alone
+        self.alarm: asyncio.TimerHandle | None = None
         self.members = 0
         self.beginning = asyncio.Lock()
         self.begun = False

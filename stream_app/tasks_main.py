@@ -47,6 +47,7 @@ def run(settings: Settings, health: socket.socket | None) -> None:
                 agent.refuse,
                 app.save,
                 standing_by=lambda: workload.standing_by(),  # noqa: PLW0108 - it is made below
+                go_on=lambda partition: workload.go_on(partition),  # noqa: PLW0108 - likewise
             )
             workload = Workload(
                 Gaps(suspects.process, output, settings.topic_names.task_dead_letters).process,

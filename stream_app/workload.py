@@ -115,6 +115,13 @@ class Workload:
         else:
             self._begin(partition, record)
 
+    def go_on(self, name: TopicPartition) -> None:
+        """Begin what waits because a record was to be alone, beside all that is under way in the partition."""
+        if (partition := self._partitions.get(name)) is not None:
+            partition.alone = False
+            partition.beside.update(partition.running)
+            self._begin_waiting()
+
     def forget_waiting(self) -> None:
         """Forget what is not begun; whoever reads admits it again."""
         for partition in self._partitions.values():
@@ -202,6 +209,7 @@ class Workload:
 
     def _ended(self, partition: Partition, slot: Slot, size: int, task: asyncio.Task[None]) -> None:
         del partition.running[task]
+        partition.beside.discard(task)
         self._room.leave(partition.lane, size)
         self._since.pop(task, None)
         if self._partitions.get(partition.name) is partition or partition in self._cut:  # or else it was revoked

@@ -21,7 +21,8 @@ from tests.support.waiting import eventually
 pytestmark = pytest.mark.chaos
 
 JOBS, PARTITIONS, KILLS = 600, 3, 5
-DEATHS = 5  # two until the record is suspected, three on trial
+DEATHS = 7  # two until the record is suspected, one each among 256 and among 16, three alone
+LATE = 2  # more, where the machine is so slow that another group is tried before this one kills
 
 
 class Supervised:
@@ -82,8 +83,8 @@ async def test_a_record_that_kills_its_process_is_given_up_and_all_others_are_do
             # Nothing is suspected any more: every partition moves on, and at once.
             await pipeline.submit_many(range(JOBS), receiver.url)
             await eventually(lambda: not pipeline.lost(receiver.bodies), 60, tasks.service.log_tail)
-            assert tasks.deaths == DEATHS
-        error = f"processed {DEATHS - 2} times, the process died each time"
+            assert DEATHS <= tasks.deaths <= DEATHS + LATE
+        error = "processed 3 times, the process died each time"
         assert receiver.bodies[deadly] == {"results": [], "errors": [{"request": error}], "task_id": deadly}
         assert not pipeline.wrong(receiver.bodies)
         letters = await dead_letters(kafka, pipeline)

@@ -15,12 +15,14 @@ from stream_app.output import ProduceError
 from stream_app.room import Room, Size
 from stream_app.suspects import Note, Place, Suspects, inherited
 from stream_app.workload import Workload
+from tests.support.virtual_time import VirtualLoop, in_virtual_time, now
 from tests.support.waiting import eventually
 
 PARTITIONS = [TopicPartition("requests", number) for number in range(2)]
 A, B = PARTITIONS
 OWN, OTHER = "0badcafe", "deadbeef"
 ROOM = 100
+LATE = 7  # more deaths at most, until what kills within 40 s is watched for so long
 
 
 def record(partition: TopicPartition, offset: int) -> Record:
@@ -61,7 +63,7 @@ FAR = 10**6
         pytest.param(Note(OTHER, 8, 1, 50), 5, 99, Note(OWN, 8, 2, 50), id="the second death adds no suspects"),
         pytest.param(Note(OTHER, 8, 2, 50, 7, 2, 1), 7, 99, Note(OWN, 8, 3, 50, 7, 2, 1), id="a death on trial"),
         pytest.param(
-            Note(OTHER, 8, 2, 50, 16, 1, 16), 7, 99, Note(OWN, 8, 3, 50, 16, 0, 4), id="a death in a group splits it"
+            Note(OTHER, 8, 2, 50, 16, 1, 16), 7, 99, Note(OWN, 8, 3, 50, 16, 0, 1), id="a death in a group splits it"
         ),
         pytest.param(Note(OTHER, 60, 1, 50), 50, 99, Note(OWN, 0, 1, 99), id="behind the suspects it is a first one"),
         pytest.param(Note(OTHER, 8, 2, 50), 5, 20, Note(OWN, 8, 3, 20), id="a partition that was cut off"),
@@ -77,8 +79,10 @@ def test_what_a_new_owner_makes_of_the_note(note: Note, position: int, end: int,
 class World:
     """Kafka, and a process that dies and is started again; each life has a workload and suspects of its own."""
 
-    def __init__(self, records: int, span: int, together: int = 1) -> None:
+    def __init__(self, records: int, span: int, together: int = 1, step: float = 0) -> None:
         self.span = span
+        self.step = step  # seconds
+        self.seconds: dict[int, float] = {}  # that records take, by their offset
         self.together = together
         self.end = records
         self.committed = dict.fromkeys(PARTITIONS, (0, ""))
@@ -97,7 +101,7 @@ class World:
         life = Life(self)
         step = 0
         while not (self.all_done or life.dead or step == steps):
-            await asyncio.sleep(0)
+            await asyncio.sleep(self.step)
             assert not self.failures
             step += 1
             if step % commit_every == 0 and not life.dead:
@@ -110,8 +114,14 @@ class Life:
     def __init__(self, world: World) -> None:
         self.world = world
         self.dead = False
-        self.on_trial = 0
-        self.suspects = Suspects(self.process, self.refuse, self.save, together=world.together)
+        self.on_trial: Counter[TopicPartition] = Counter()
+        self.suspects = Suspects(
+            self.process,
+            self.refuse,
+            self.save,
+            together=world.together,
+            go_on=lambda partition: self.workload.go_on(partition),  # noqa: PLW0108 - it is made below
+        )
         places = {
             name: Place(Note.read(text), position, world.end) for name, (position, text) in world.committed.items()
         }
@@ -144,15 +154,17 @@ class Life:
 
     async def process(self, item: Record) -> None:
         tried = self.suspects._suspected(item)
-        self.on_trial += tried
-        assert self.on_trial <= self.world.together
+        self.on_trial[item.partition] += tried
+        assert self.on_trial[item.partition] <= self.world.together or self.world.step
         for _ in range(item.offset % 3):
             await asyncio.sleep(0)
+        if seconds := self.world.seconds.get(item.offset):
+            await asyncio.sleep(seconds)
         await self.alive()
         self.dead = item[:2] in self.world.poison
         await self.alive()
         self.world.done[item[:2]] += 1
-        self.on_trial -= tried
+        self.on_trial[item.partition] -= tried
 
     async def refuse(self, item: Record, reason: Reason, error: str) -> None:
         assert (reason, error) == (Reason.CRASHED, "processed 3 times, the process died each time")
@@ -192,7 +204,7 @@ def fail(error: BaseException) -> None:
 def test_what_kills_is_given_up_after_few_deaths_and_nothing_else_is(
     poison: set[int], kills: list[int], span: int, commit_every: int, levels: int
 ) -> None:
-    world = World(records=60, span=span, together=4**levels)
+    world = World(records=60, span=span, together=16**levels)
     world.poison = {(A, offset) for offset in poison}
 
     async def supervise() -> None:
@@ -207,16 +219,43 @@ def test_what_kills_is_given_up_after_few_deaths_and_nothing_else_is(
     assert world.done.keys() == {(name, offset) for name in PARTITIONS for offset in range(60)} - world.poison
 
 
+@settings(deadline=None, max_examples=50)
+@given(
+    poison=st.dictionaries(st.integers(0, 59), st.floats(0, 40), max_size=2),
+    hanging=st.dictionaries(st.integers(0, 59), st.sampled_from([2, 100]), max_size=20),
+    kills=st.integers(0, 3),
+    levels=st.integers(0, 2),
+)
+def test_what_kills_late_is_given_up_and_what_hangs_beside_it_is_not(
+    poison: dict[int, float], hanging: dict[int, float], kills: int, levels: int
+) -> None:
+    world = World(records=60, span=60, together=16**levels, step=1)
+    world.seconds = {**hanging, **poison}
+    world.poison = {(A, offset) for offset in poison}
+
+    async def supervise() -> None:
+        for _ in range(kills):
+            await world.live(steps=3, commit_every=1)
+        while not world.all_done:
+            await world.live(None, commit_every=1)
+            assert world.deaths <= kills + 2 + (levels + 3 + LATE) * len(poison)
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(supervise())
+    assert world.refused.keys() == world.poison
+    assert world.done.keys() == {(name, offset) for name in PARTITIONS for offset in range(60)} - world.poison
+
+
 async def test_one_death_slows_nothing() -> None:
     committed = {A: Place(Note(OTHER), 0, 10)}
     assert await under_way_at_once(committed, 10) == 10
 
 
-async def test_after_two_deaths_what_was_in_flight_is_begun_one_at_a_time_and_then_the_rest_at_once() -> None:
+async def test_after_two_deaths_what_was_in_flight_is_begun_in_turn_and_then_the_rest_at_once() -> None:
     committed = {A: Place(Note(OTHER, 0, 1, 4), 0, 10), B: Place(Note(OTHER, 0, 1, 4), 0, 10)}
-    assert await under_way_at_once(committed, 4) == 1
-    # The six that one of them has behind its suspects, and the last suspect of the other.
-    assert await under_way_at_once(committed, 10) == 7
+    assert await under_way_at_once(committed, 4) == len(PARTITIONS)
+    # The six that each has behind its suspects.
+    assert await under_way_at_once(committed, 10) == 6 * len(PARTITIONS)
 
 
 async def under_way_at_once(places: dict[TopicPartition, Place], records: int) -> int:
@@ -231,7 +270,7 @@ async def under_way_at_once(places: dict[TopicPartition, Place], records: int) -
             await asyncio.sleep(0)
         under_way -= 1
 
-    suspects = Suspects(work, refuse_nothing, saved)
+    suspects = Suspects(work, refuse_nothing, saved, together=1)
     suspects.take_over(places)
     workload = a_workload(suspects)
     for offset in range(records):
@@ -335,22 +374,85 @@ async def test_what_is_begun_stands_in_the_note() -> None:
     assert Note.read(suspects.note(A, 5)).begun == 9
 
 
-async def test_suspects_that_hang_are_tried_together() -> None:
-    under_way: set[int] = set()
+@in_virtual_time
+async def test_suspects_that_hang_are_tried_together_and_after_a_while_others_beside_them() -> None:
+    under_way: dict[int, float] = {}
+    began = now()
 
     async def hang(item: Record) -> None:
-        under_way.add(item.offset)
+        under_way[item.offset] = now() - began
         await asyncio.Event().wait()
 
-    suspects = Suspects(hang, refuse_nothing, saved, together=16)
-    suspects.take_over({A: Place(Note(OTHER, 40, 1, 40), 0, 40)})
+    suspects = Suspects(
+        hang,
+        refuse_nothing,
+        saved,
+        together=16,
+        lives=1,
+        go_on=lambda partition: workload.go_on(partition),  # noqa: PLW0108 - it is made below
+    )
+    suspects.take_over({A: Place(Note(OTHER, 40, 2, 40), 0, 40)})
     workload = a_workload(suspects)
-    for offset in range(40):
+    for offset in range(60):
         workload.admit(record(A, offset))
-    await eventually(lambda: len(under_way) == 16)
-    assert under_way == set(range(16)), "those of the next group stand by, and take no room"
+    await asyncio.sleep(3)
+    assert set(under_way) == set(range(16)), "those of the next group stand by, and take no room"
     assert workload.running == 16
+    await asyncio.sleep(10)
+    first, second, third, innocent = range(16), range(16, 32), range(32, 40), range(40, 60)
+    assert {offset: round(since) for offset, since in under_way.items()} == {
+        **dict.fromkeys(first, 0),
+        **dict.fromkeys(second, 4),
+        **dict.fromkeys(third, 8),
+        **dict.fromkeys(innocent, 12),
+    }, "after a third death each group is watched for 4 s"
     workload.revoke([A])
+
+
+@in_virtual_time
+async def test_a_group_that_is_through_lets_the_next_in_whatever_hangs_before_it() -> None:
+    begun: dict[int, float] = {}
+    began = now()
+
+    async def work(item: Record) -> None:
+        begun[item.offset] = now() - began
+        await asyncio.sleep(1_000 if item.offset < 16 else 0.1)
+
+    suspects = Suspects(
+        work,
+        refuse_nothing,
+        saved,
+        together=16,
+        lives=4,
+        go_on=lambda partition: workload.go_on(partition),  # noqa: PLW0108 - likewise
+    )
+    suspects.take_over({A: Place(Note(OTHER, 40, 1, 48), 0, 48)})
+    workload = a_workload(suspects)
+    for offset in range(48):
+        workload.admit(record(A, offset))
+    await asyncio.sleep(10)
+    assert (begun[15], begun[16], round(begun[32], 3)) == (0, 4, 4.1)
+    workload.revoke([A])
+
+
+@in_virtual_time
+async def test_who_died_alone_is_tried_beside_no_other_suspect_however_long() -> None:
+    living = {5: 60.0, 6: 100.0, 7: 1.0, 8: 1.0}
+    begun: dict[int, float] = {}
+    began = now()
+
+    async def work(item: Record) -> None:
+        begun[item.offset] = now() - began
+        await asyncio.sleep(living[item.offset])
+
+    suspects = Suspects(work, refuse_nothing, saved, together=1)
+    suspects.take_over({B: Place(Note(OTHER, 6, 1, 10), 5, 10), A: Place(Note(OTHER, 8, 2, 10, 6, 1, 1), 6, 10)})
+    tasks = []
+    for partition, offset, pause in ((B, 5, 2), (A, 6, 2), (B, 7, 66), (B, 8, 0)):
+        tasks.append(asyncio.create_task(suspects.process(record(partition, offset))))
+        await asyncio.sleep(pause)
+    await asyncio.gather(*tasks)
+    assert begun == {5: 0, 7: 4, 6: 60, 8: 160}, "it waits for the one that hangs, and others do not; then they wait"
 
 
 async def test_outages_of_the_broker_condemn_nobody() -> None:
@@ -404,9 +506,9 @@ async def test_a_suspect_that_waits_for_its_turn_stands_by() -> None:
         standing["working"] += 1
         await gate.wait()
 
-    suspects = Suspects(work, refuse_nothing, saved, standing_by=standing_by)
-    suspects.take_over({name: Place(Note(OTHER, 6, 1, 10), 5, 10) for name in PARTITIONS})
-    tasks = [asyncio.create_task(suspects.process(record(name, 5))) for name in PARTITIONS]
+    suspects = Suspects(work, refuse_nothing, saved, together=1, standing_by=standing_by)
+    suspects.take_over({A: Place(Note(OTHER, 6, 1, 10), 5, 10)})
+    tasks = [asyncio.create_task(suspects.process(record(A, offset))) for offset in (5, 6)]
     await eventually(lambda: standing == {"now": 1, "working": 1})
     gate.set()
     await asyncio.gather(*tasks)
