@@ -24,7 +24,8 @@ from callstream.contract.records import Gap
 from callstream.runtime.logs import get_logger
 from stream_app.kafka_fetched import Fetched, Limits
 from stream_app.kafka_marks import Marks
-from stream_app.kafka_polls import Polls, Ready
+from stream_app.kafka_polls import Polls
+from stream_app.kafka_ready import Ready
 
 log = get_logger()
 # How the client fetches: docs/decisions/0011-fetch-when-all-is-polled.md.

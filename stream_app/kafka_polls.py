@@ -8,50 +8,17 @@ import asyncio
 import sys
 import time
 from collections.abc import Collection
-from typing import Any, cast
+from typing import Any
 
-from aiokafka.consumer.fetcher import FetchResult
 from aiokafka.structs import ConsumerRecord
 from aiokafka.structs import TopicPartition as Partition
 
-from callstream.contract.records import Record
-from callstream.contract.sizes import memory_of
-from stream_app.kafka_fetched import Fetched, Limits
+from stream_app.kafka_fetched import Limits
+from stream_app.kafka_ready import Ready, Turns
 
 MOST = 8 * 2**20  # bytes of a poll, as they are in memory; the last record may go beyond
-_HELD = 2  # batches of the largest size: what is begun and not ended keeps so much inflated
 
 Polled = dict[Partition, list[ConsumerRecord]]
-
-
-class Ready(FetchResult):  # type: ignore[misc]  # aiokafka has no types
-    """What is ready of one partition, and still to be polled."""
-
-    _partition_records: Fetched | None
-
-    def part(self, most: int, room: int) -> tuple[list[ConsumerRecord], int]:
-        """Return up to `most` records, and their bytes; none is begun behind `room` bytes."""
-        taken: list[ConsumerRecord] = []
-        size = 0
-        if self._partition_records is None or not self.check_assignment(self._topic_partition):
-            return taken, size  # it is paused, not ours, or was moved
-        while len(taken) < most and size < room:
-            if (record := next(self._partition_records, None)) is None:
-                self._update_position()
-                self._partition_records = None
-                return taken, size
-            taken.append(record)
-            size += memory_of(cast("Record", record))  # it has the same fields
-        self._update_position()
-        return taken, size
-
-    @property
-    def inflated(self) -> int:
-        return 0 if self._partition_records is None else self._partition_records.inflated
-
-    def deflate(self) -> None:
-        if self._partition_records is not None:
-            self._partition_records.deflate()
 
 
 class Polls:
@@ -61,7 +28,7 @@ class Polls:
         self._fetcher = fetcher
         self._subscriptions = fetcher._subscriptions  # noqa: SLF001 - it has no door
         self._ready: dict[Partition, Any] = fetcher._records  # noqa: SLF001 - likewise
-        self._budget = _HELD * limits.inflated
+        self._turns = Turns(self._ready, limits.inflated)
 
     def take_the_place(self) -> None:
         """Poll from now on for the fetcher."""
@@ -99,7 +66,9 @@ class Polls:
         room = MOST
         turn = [partition for partition in tuple(self._ready) if self._wanted(partition, partitions)]
         while turn:
-            share, part, going_on = max(1, most // len(turn)), max(1, room // len(turn)), []
+            # Whoever waits for a turn of its batch has no slice, unless it comes, and no share.
+            able = max(1, sum(not getattr(self._ready[partition], "waiting", 0) for partition in turn))
+            share, part, before, going_on = max(1, most // able), max(1, room // able), (len(turn), most), []
             for partition in turn:
                 if most <= 0 or room <= 0:
                     return polled
@@ -108,24 +77,26 @@ class Polls:
                         return polled  # the next poll raises it
                     self._ended(partition).check_raise()
                     continue
+                if self._turns.waits(partition, turn):
+                    going_on.append(partition)
+                    continue
                 records, size = self._slice(partition, min(share, most), min(part, room))
                 most, room = most - len(records), room - size
                 if records:
                     polled.setdefault(partition, []).extend(records)
                 if partition in self._ready:
                     going_on.append(partition)
+            if (len(going_on), most) == before:
+                break
             turn = going_on
         return polled
 
     def _slice(self, partition: Partition, most: int, room: int) -> tuple[list[ConsumerRecord], int]:
-        ready = self._ready[partition]
-        records, size = ready.part(most, room)
-        if not ready.has_more():
-            self._ended(partition)
-        else:
+        records, size = self._turns.slice(partition, most, room)
+        if self._ready[partition].has_more():
             self._ready[partition] = self._ready.pop(partition)  # behind all others
-            if sum(each.inflated for each in self._ready.values() if isinstance(each, Ready)) > self._budget:
-                ready.deflate()
+        else:
+            self._ended(partition)
         return records, size
 
     def _wanted(self, partition: Partition, partitions: Collection[Partition]) -> bool:

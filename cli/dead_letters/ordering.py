@@ -12,7 +12,8 @@ from callstream.contract.records import Record
 from cli.dead_letters.places import Place
 from cli.dead_letters.reading import Source, Spans
 
-_AHEAD = 1_024  # views read ahead, of all partitions together; at least one of each
+# Views read ahead, of all partitions together, at least one of each; fewer would have batches inflated for a few each.
+_AHEAD = 4_096
 
 
 class Dated(Protocol):

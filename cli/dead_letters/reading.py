@@ -45,13 +45,17 @@ class Reading:
     It gives up when the broker is silent for `patience` seconds.
     """
 
-    def __init__(self, consumer: AIOKafkaConsumer, spans: Spans, patience: float) -> None:
+    def __init__(self, source: "Source", consumer: AIOKafkaConsumer, spans: Spans, patience: float) -> None:
+        self._source = source
         self._consumer = consumer
         self._left = dict(spans)
         self._patience = patience
 
     def begin(self) -> None:
-        """Take the consumer, with which others may have read since, and go on where this reading was."""
+        """Go on where this reading was, and take the consumer if another has read with it since."""
+        if self._source.latest is self:
+            return  # what was fetched is to be read, and not fetched again
+        self._source.latest = self
         self._consumer.assign(list(self._left))
         for tp, span in self._left.items():
             self._consumer.seek(tp, span.start)
@@ -88,6 +92,7 @@ class Source:
     def __init__(self, consumer: AIOKafkaConsumer, topics: dict[str, list[int]], patience: float) -> None:
         self._consumer = consumer
         self.topics = topics
+        self.latest: Reading | None = None  # to begin
         self._patience = patience
 
     async def spans(self, topics: Sequence[str], since: datetime | None = None) -> Spans:
@@ -105,7 +110,7 @@ class Source:
         return {tp: range(starts[tp], ends[tp]) for tp in partitions if tp in starts and starts[tp] < ends[tp]}
 
     def reading(self, spans: Spans) -> Reading:
-        return Reading(self._consumer, spans, self._patience)
+        return Reading(self, self._consumer, spans, self._patience)
 
     async def read(self, spans: Spans) -> AsyncIterator[Record]:
         """Yield what is there, one partition after the other: of the others nothing is fetched meanwhile.

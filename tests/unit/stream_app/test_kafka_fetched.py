@@ -1,9 +1,11 @@
 """Whatever the bytes of a log are, what is no record is part of a gap, and nothing raises."""
 
+import gc
 import gzip
 import random
 import resource
 import struct
+import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 
@@ -307,6 +309,25 @@ def test_any_damage_leaves_records_and_gaps_in_order_and_costs_nothing_behind_it
         assert set(covered) <= set(range(count + 1))
     assert covered[-1] == count
     assert following == count + 1
+
+
+def test_whoever_lets_go_of_what_was_fetched_lets_go_of_what_is_inflated() -> None:
+    """A partition that is held is let go of again and again, and its batches may be megabytes."""
+    number, deflate = CODECS["zstd"]
+    raw = batch(b"x", b"x" * 4 * MIB)
+    raw = compressed(raw, number, deflate(payload(raw)))
+    gc.collect()
+    gc.disable()  # it is too late for megabytes
+    tracemalloc.start()
+    try:
+        fetched = fetched_from(raw, 0, marks=Marks())
+        assert next(fetched).value == b"x"
+        before = tracemalloc.get_traced_memory()[0]
+        del fetched
+        assert before - tracemalloc.get_traced_memory()[0] > 4 * MIB
+    finally:
+        tracemalloc.stop()
+        gc.enable()
 
 
 @settings(max_examples=300, deadline=None)

@@ -13,9 +13,12 @@ from aiokafka.errors import TopicAuthorizationFailedError
 from aiokafka.structs import TopicPartition as Partition
 
 from stream_app import kafka_polls as module
+from stream_app import kafka_records
+from stream_app.inflate import inflate
 from stream_app.kafka_fetched import Fetched, Limits
 from stream_app.kafka_marks import Marks
-from stream_app.kafka_polls import Polls, Ready
+from stream_app.kafka_polls import Polls
+from stream_app.kafka_ready import Ready
 from tests.support.batches import HEAD, batch, compressed
 
 MIB = 2**20
@@ -31,14 +34,13 @@ class Client:
     """A fetcher with something ready of each partition, and who polls it."""
 
     def __init__(self, ready: dict[Partition, bytes], limits: Limits = LIMITS) -> None:
-        self.assignment = Assignment(list(ready))
+        self.assignment = Assignment([*ready, *FOUR])
         self.ready: dict[Partition, Any] = {}
         self.waiters: list[asyncio.Future[None]] = []
         self.notified = 0
+        self._limits = limits
         for partition, data in ready.items():
-            self.assignment.state_value(partition).seek(0)
-            fetched = Fetched(partition, data, 0, end=10**6, aborted=(), limits=limits, gaps={}, marks=Marks())
-            self.ready[partition] = Ready(partition, assignment=self.assignment, partition_records=fetched, backoff=0)
+            self.begin(partition, data)
         subscriptions = SimpleNamespace(reassignment_in_progress=False, is_assigned=self.assignment.tps.__contains__)
         self.fetcher: Any = SimpleNamespace(
             _records=self.ready,
@@ -49,6 +51,13 @@ class Client:
             _closed=False,
         )
         self.polls = Polls(self.fetcher, limits)
+
+    def begin(self, partition: Partition, data: bytes) -> None:
+        """Have this ready of a partition, which is read from its beginning."""
+        state = self.assignment.state_value(partition)
+        state.seek(0)
+        fetched = Fetched(partition, data, 0, end=10**6, aborted=(), limits=self._limits, gaps={}, marks=Marks())
+        self.ready[partition] = Ready(partition, assignment=self.assignment, partition_records=fetched, backoff=0)
 
     def notify(self, _: object) -> None:
         self.notified += 1
@@ -113,6 +122,70 @@ async def test_only_a_few_batches_stay_inflated_and_all_are_read_to_their_end() 
             read.setdefault(number, []).extend(offsets)
         assert client.inflated <= 2 * limits.inflated
     assert read == {number: list(range(9)) for number in range(4)}
+
+
+@pytest.fixture
+def inflations(monkeypatch: pytest.MonkeyPatch) -> Counter[int]:
+    """Count how often the batches of each size are inflated."""
+    counts: Counter[int] = Counter()
+
+    def counted(codec: int, data: memoryview, limit: int) -> memoryview:
+        found = inflate(codec, data, limit)
+        counts[len(found)] += 1
+        return found
+
+    monkeypatch.setattr(kafka_records, "inflate", counted)
+    return counts
+
+
+LARGE = zstd(batch(*[b"x" * 200] * 4_500))  # nearly as much as a batch may inflate to
+TIGHT = Limits(kept=MIB, inflated=MIB)
+
+
+async def test_what_cannot_all_stay_inflated_is_inflated_as_often_as_it_has_turns(inflations: Counter[int]) -> None:
+    """Or a batch would be inflated for each slice, a thousand times."""
+    client = Client(dict.fromkeys(FOUR, LARGE), TIGHT)
+    read: Counter[int] = Counter()
+    ahead = 0
+    while client.ready:
+        for number, offsets in (await client.poll(20)).items():
+            assert offsets == list(range(read[number], read[number] + len(offsets)))
+            read[number] += len(offsets)
+        ahead = max(ahead, max(read.values()) - min(read[each.partition] for each in FOUR))
+        assert client.inflated <= 2 * TIGHT.inflated
+    assert read == dict.fromkeys(range(4), 4_500)
+    assert inflations.total() < 4 * 50
+    assert ahead < 1_000  # and nobody waits until others are at their end
+
+
+async def test_a_small_batch_goes_on_while_large_ones_wait_for_their_turn() -> None:
+    client = Client({**dict.fromkeys(FOUR[:3], LARGE), FOUR[3]: zstd(batch(*[b"x"] * 100))}, TIGHT)
+    for _ in range(10):  # until two are inflated, and the third waits
+        await client.poll(8)
+    assert [each.waiting > 0 for each in client.ready.values()].count(True) == 1
+    while FOUR[3] in client.ready:
+        assert 3 in await client.poll(8) or FOUR[3] not in client.ready
+
+
+async def test_a_large_batch_has_its_turn_although_others_begin_all_the_time() -> None:
+    client = Client(dict.fromkeys(FOUR[:3], LARGE), TIGHT)
+    for _ in range(10):
+        await client.poll(8)
+    (waiting,) = [partition for partition, each in client.ready.items() if each.waiting]
+    for _ in range(200):
+        client.begin(FOUR[3], LARGE)  # as when it was held, and goes on
+        if waiting.partition in await client.poll(8):
+            return
+    pytest.fail("it was never polled")
+
+
+async def test_those_that_are_not_polled_give_way() -> None:
+    """A reader of one partition after the other, in the order of time, asks for one of them at a time."""
+    client = Client(dict.fromkeys(FOUR, LARGE), TIGHT)
+    for round_ in range(3):
+        for each in FOUR:
+            assert await client.poll(8, each) == {each.partition: list(range(8 * round_, 8 * round_ + 8))}
+            assert client.inflated <= 2 * TIGHT.inflated
 
 
 async def test_what_is_paused_or_moved_is_let_go_and_what_is_not_wanted_is_kept() -> None:

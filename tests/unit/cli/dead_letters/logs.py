@@ -38,6 +38,7 @@ class Logs:
         self._positions: dict[TopicPartition, int] = {}
         self._paused: set[TopicPartition] = set()
         self.on_poll: Callable[[], None] = lambda: None
+        self.assigned = 0  # how often; what was fetched is then to be fetched again
 
     async def beginning_offsets(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         return dict.fromkeys(partitions, 0)
@@ -49,6 +50,7 @@ class Logs:
         return {tp: self._first(tp, moment) for tp, moment in moments.items()}
 
     def assign(self, partitions: Iterable[TopicPartition]) -> None:
+        self.assigned += 1
         self._positions = dict.fromkeys(partitions, 0)
         self._paused.clear()
 

@@ -40,6 +40,7 @@ async def test_a_list_of_everything_prints_as_it_reads(
     await showing.list_letters(SETTINGS, Asked(), None, as_json=False)
     assert capsys.readouterr().out.count("\n") == MANY
     assert 0 < most.held < MANY / 10
+    assert logs.assigned == 1  # and nothing is fetched a second time
 
 
 async def test_a_replay_holds_a_page_of_letters(
