@@ -114,14 +114,17 @@ class CallbackAgent:
             return
         if result.callback_url is None:
             return  # who asked reads it in `task.results`
+        # Whoever wrote the headers, no result goes round for longer than it could by our own hand.
+        latest = min(deadline, now + self._policy.longest_looked()) if progress.waits else deadline
+        progress = progress._replace(due=min(progress.due, latest))
         url = result.callback_url
         job = _Job(record, result, url, receiver_of(url), progress, deadline)
-        if progress.due > now and not self._may_ask_early(job):
-            # It came out to look for its receiver, or with the others of its tier, or its tier is none any more.
-            await self._park(job, progress, looks=progress.waits > 0)
-        elif now > deadline:
+        if now > deadline:
             last = f"; before: {progress.last_error}" if progress.last_error else ""
             await self._bury(job, Reason.EXPIRED, f"the deadline {deadline.isoformat()} has passed{last}")
+        elif progress.due > now and not self._may_ask_early(job):
+            # It came out to look for its receiver, or with the others of its tier, or its tier is none any more.
+            await self._park(job, progress, looks=progress.waits > 0)
         else:
             await self._ask(job)
 

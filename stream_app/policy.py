@@ -60,6 +60,10 @@ class Policy:
             waits = min(waits // _SHORT_PAUSES, 1)
         return spread(self.pauses[min(waits, len(self.pauses) - 1)], jitter)
 
+    def longest_looked(self) -> timedelta:
+        """Return the longest time after which a result is due that looks meanwhile whether its receiver is back."""
+        return spread(max(_LONGEST_LOOKED, self.tiers[0]), 1.0)
+
     def is_fresh(self, attempts: int, age: timedelta) -> bool:
         """Return whether a result, first seen `age` ago, is so new that it asks whether its receiver has come back."""
         return attempts == 0 and age <= _FRESH

@@ -66,10 +66,10 @@ class Tiers:
 def by_our_clock(record: Record, progress: Progress, now: datetime) -> Progress:
     """Return `progress` without what the clock of who wrote it was ahead of ours."""
     try:
-        ahead = _ahead(datetime.fromtimestamp(record.timestamp, UTC), now)
-    except (ValueError, OverflowError, OSError):  # a time that is none
-        return progress
-    return progress._replace(due=progress.due - ahead)
+        due = progress.due - _ahead(datetime.fromtimestamp(record.timestamp, UTC), now)
+    except (ValueError, OverflowError, OSError):  # a time that is none, or none that could be
+        due = progress.due
+    return progress._replace(first_seen=min(progress.first_seen, now), due=due)
 
 
 def _ahead(written: datetime, now: datetime) -> timedelta:

@@ -1,7 +1,9 @@
 """A record in a tier waits until it is due, and never holds up the others for longer than its tier may."""
 
+import math
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -51,6 +53,18 @@ def test_who_writes_with_a_clock_that_is_two_hours_ahead_holds_nothing_up() -> N
     left = waiting(ahead, ahead + timedelta(seconds=5.5))
     assert Clocks().out(left) == timedelta(seconds=5.5)
     assert by_our_clock(left, progress_of(left, NOW), NOW).due == NOW + timedelta(seconds=5.5)
+
+
+@pytest.mark.parametrize("written", [1e11, 2.4e11, 1e300, math.nan, math.inf, -1e11])
+def test_a_time_that_none_can_have_written_changes_nothing(written: float) -> None:
+    left = waiting(NOW, NOW + timedelta(seconds=5))._replace(timestamp=written)
+    progress = progress_of(left, NOW)
+    assert by_our_clock(left, progress, NOW) == progress
+
+
+def test_nothing_was_first_seen_after_now() -> None:
+    left = waiting(NOW + timedelta(days=900), NOW)
+    assert by_our_clock(left, progress_of(left, NOW), NOW).first_seen == NOW
 
 
 def test_a_clock_that_is_set_back_holds_nothing_up() -> None:
