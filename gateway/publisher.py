@@ -9,7 +9,7 @@ from typing import Protocol
 from aiokafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeError
 
 from callstream.contract.records import OutgoingRecord
-from callstream.runtime.kafka import client_options
+from callstream.runtime.kafka import client_options, missing_topics
 from callstream.runtime.logs import get_logger
 from callstream.runtime.producers import Producer
 from callstream.runtime.settings import Settings
@@ -82,8 +82,10 @@ class KafkaPublisher:
         now = asyncio.get_running_loop().time()
         if self._producer is None or now - self._seen > _FRESH:
             return f"the broker at {self._bootstrap} does not answer"
-        if self._missing:
-            return f"missing topics, which `callstream topics` creates: {', '.join(self._missing)}"
+        if self._missing and len(self._missing) == len(
+            self._topics
+        ):  # or else those whose topics are there can be served
+            return missing_topics(self._missing)
         if self._in_flight and now - next(iter(self._in_flight.values())) > self._deadline:
             return f"the broker at {self._bootstrap} does not acknowledge what it is sent"
         return None
@@ -121,7 +123,8 @@ class KafkaPublisher:
 
     def _admit(self, record: OutgoingRecord, client: str) -> tuple[Producer, int]:
         """Return the producer, and how many bytes are reserved for the record from here until it is settled."""
-        if (trouble := self.trouble) is not None:
+        trouble = self.trouble or (missing_topics([record.topic]) if record.topic in self._missing else None)
+        if trouble is not None:
             raise RefusedError(trouble, _BROKER_AWAY)
         assert self._producer is not None  # noqa: S101 - for mypy; else there is trouble
         size = len(record.value or b"")
@@ -192,7 +195,11 @@ class KafkaPublisher:
             return
         if answered:
             self._seen = asyncio.get_running_loop().time()
-            self._missing = [topic for topic in self._topics if not producer.client.cluster.partitions_for_topic(topic)]
+            cluster = producer.client.cluster
+            missing = [topic for topic in self._topics if not cluster.partitions_for_topic(topic)]
+            if missing not in ([], self._missing, self._topics):
+                log.warning("topics.missing", trouble=missing_topics(missing))
+            self._missing = missing
 
     async def _stop(self, producer: Producer) -> None:
         """Flush and close; what the broker does not acknowledge within the deadline is given up, as is its answer."""

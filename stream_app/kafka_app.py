@@ -122,6 +122,16 @@ class KafkaApp(faust.App):
     def release(self, partition: TopicPartition, again_from: int | None = None) -> None:
         cast("Consumer", self.consumer).release(partition, again_from)
 
+    @property
+    def committing(self) -> float:
+        """For how many seconds the commit under way has been so; 0 if none is."""
+        return cast("Consumer", self.consumer).committing if self.started else 0.0
+
+    @property
+    def missing(self) -> frozenset[str]:
+        """The topics that are to be read and are not there."""
+        return cast("Consumer", self.consumer).missing if self.started else frozenset()
+
     async def ping(self) -> None:
         """Return when the thread in which the consumer lives has answered."""
         if self.started:
@@ -146,6 +156,8 @@ class KafkaApp(faust.App):
 
         Where the group had a generation without us, another may have had any of them meanwhile.
         """
+        missing = self.missing
+        self.workload.leave([each for each in self.workload.partitions if each.topic in missing])
         kept = {TopicPartition(*tp) for tp in assigned} if generation == self._generation + 1 else set()
         self.workload.revoke(set(self.workload.partitions) - kept)
         self.workload.forget_waiting()

@@ -1,8 +1,10 @@
 """Faust's consumer, which commits what the workload says and notes beside it how the partitions fare."""
 
 import asyncio
+import math
 import re
 import sys
+import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -46,7 +48,9 @@ class Consumer(driver.Consumer):
         super().__init__(*args, **options)
         self._released = asyncio.Event()
         self._committing = asyncio.Lock()
+        self._since = math.inf  # when the commit under way began
         self._found: dict[TP, int] = {}  # where each partition was to be begun, until it is given back
+        self._saved: dict[TP, int] = {}  # what is committed of the partitions, as far as this process did it
         self._begun_again: set[TP] = set()  # of those that are moved, whose new beginning is not committed yet
         self._read_offset = _NoGuard()
 
@@ -56,6 +60,7 @@ class Consumer(driver.Consumer):
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         if not self.app.should_stop:
             self._begun_again.clear()
+            self._saved.clear()
             self.app.keep(assigned, generation_id)
             try:
                 await self._take_over(assigned)
@@ -97,8 +102,21 @@ class Consumer(driver.Consumer):
         await self.save()
         self._found = {}  # or a stop before the next assignment would commit them again
 
+    @property
+    def committing(self) -> float:
+        """For how many seconds the commit under way has been so; 0 if none is."""
+        return max(0.0, time.monotonic() - self._since)
+
+    @property
+    def missing(self) -> frozenset[str]:
+        """The topics that are to be read and are not there."""
+        return self._thread.missing
+
     async def save(self) -> bool:
-        """Commit how far every partition is, moved or not; return whether that was possible."""
+        """Commit how far every partition is, moved or not; return whether that was possible.
+
+        What the broker does not know any more is left out.
+        """
         positions = {TP(*tp): offset for tp, offset in self.app.workload.positions().items()}
         return await self._commit(self._found | positions)
 
@@ -112,9 +130,15 @@ class Consumer(driver.Consumer):
                 offset = position if gap is None else gap.following
                 note = suspects.note(TopicPartition(*tp), offset)
                 noted[tp] = OffsetAndMetadata(offset, _Left.written(note, self._thread.ids.get(tp.topic, "")))
-            committed = await self._thread.commit(noted)
+            self._since = time.monotonic()
+            try:
+                committed = await self._thread.commit(noted)
+            finally:
+                self._since = math.inf
             if committed:
-                for tp in self._begun_again & noted.keys():
+                done = {tp for tp in noted if kafka_partition(tp) not in self._thread.commits.unknown}
+                self._saved |= {tp: offsets[tp] for tp in done}
+                for tp in self._begun_again & done:
                     self._begun_again.remove(tp)
                     moved.pop(kafka_partition(tp), None)
             return committed
@@ -124,7 +148,8 @@ class Consumer(driver.Consumer):
         return {tp: offset for tp, offset in positions if self._should_commit(tp, offset)}
 
     def _should_commit(self, tp: TP, offset: int) -> bool:
-        return self._committed_offset[tp] != offset  # Faust's own commits nothing that is lower
+        # Faust's own commits nothing that is lower, and nothing twice that did not come through.
+        return self._saved.get(tp) != offset
 
     async def begun_again(self, partition: TopicPartition) -> None:
         """Commit at once that a partition is read from the beginning of its log, which the workload knows by now."""

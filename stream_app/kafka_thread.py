@@ -12,6 +12,7 @@ from faust.types import TP
 
 from callstream.contract.records import Gap
 from callstream.runtime.logs import get_logger
+from stream_app.kafka_commits import Commits
 from stream_app.kafka_fetch import Fetches
 from stream_app.kafka_topic_ids import topic_ids
 
@@ -29,12 +30,21 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     """Where Faust's consumer lives; Faust neither reads nor commits what may stand beside an offset."""
 
     fetches: Fetches
+    commits: Commits
     _watch: asyncio.Task[None] | None = None
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.ids: dict[str, str] = {}  # of the topics that are read
         self.moved: dict[KafkaPartition, Gap] = {}  # partitions that are read again, until the workload knows
+
+    @property
+    def missing(self) -> frozenset[str]:
+        """The topics that are to be read, and of which the client knows no partition."""
+        if (consumer := self._consumer) is None or (subscription := consumer._subscription.subscription) is None:  # noqa: SLF001 - it has no door
+            return frozenset()
+        cluster = consumer._client.cluster  # noqa: SLF001 - likewise
+        return frozenset(topic for topic in subscription.topics if not cluster.partitions_for_topic(topic))
 
     async def committed(self, partitions: Iterable[TP]) -> Mapping[TP, OffsetAndMetadata]:
         coordinator = self._ensure_consumer()._coordinator  # noqa: SLF001 - the consumer's own method gives offsets alone
@@ -96,8 +106,9 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     async def on_start(self) -> None:
         await super().on_start()
         limits = cast("KafkaApp", self.app).fetch_limits
-        fetcher = self._ensure_consumer()._fetcher  # noqa: SLF001 - it has no door
-        self.fetches = Fetches(fetcher, limits, self.moved)
+        consumer = self._ensure_consumer()
+        self.commits = Commits(consumer)
+        self.fetches = Fetches(consumer._fetcher, limits, self.moved)  # noqa: SLF001 - it has no door
         self.fetches.take_the_place()
         self._watch = asyncio.create_task(self._watch_topics())
 
@@ -117,9 +128,12 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     async def topics(self, partitions: Iterable[TP]) -> Mapping[str, str]:
         """Return the ids of the partitions' topics, which are read from now on; none if no broker tells them soon."""
         client = self._ensure_consumer()._client  # noqa: SLF001 - it has no door
+        wanted = {tp.topic for tp in partitions}
+        # One that went and comes back is begun as any other, whatever it was before.
+        self.ids = {topic: found for topic, found in self.ids.items() if topic in wanted}
         try:
             async with asyncio.timeout(_PATIENCE / 1000):
-                found = await self.call_thread(topic_ids, client, {tp.topic for tp in partitions})
+                found = await self.call_thread(topic_ids, client, wanted)
         except (KafkaError, TimeoutError):
             return {}
         self.ids.update(found)
@@ -140,18 +154,21 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         return cast("int | None", begin)
 
     async def _look_at_topics(self) -> None:
-        """Begin again with what has been made anew; a log that is shorter now the fetches find by themselves."""
+        """Begin with what has come, begin again with what was made anew; the fetches find a log that is shorter now."""
         consumer = self._ensure_consumer()
         subscription = consumer._subscription.subscription  # noqa: SLF001 - likewise
         if subscription is None or (assignment := subscription.assignment) is None:
             return
-        topics = {partition.topic for partition in assignment.tps}
-        for topic, found in (await topic_ids(consumer._client, topics)).items():  # noqa: SLF001 - likewise
-            if self.ids.setdefault(topic, found) != found:
+        client = consumer._client  # noqa: SLF001 - likewise
+        ids = await topic_ids(client, subscription.topics)
+        if self.missing & ids.keys():
+            client.force_metadata_update()  # by which the leader of the group learns that there is more to be shared
+        for topic in {partition.topic for partition in assignment.tps} & ids.keys():
+            if self.ids.setdefault(topic, ids[topic]) != ids[topic]:
                 partitions = [partition for partition in assignment.tps if partition.topic == topic]
                 begun = [await self.fetches.begin_again(assignment, partition) for partition in partitions]
                 if None not in begun:  # or else it has no leader yet, and the next look is soon
-                    self.ids[topic] = found
+                    self.ids[topic] = ids[topic]
 
     async def _fetch_records(self, consumer: Any, active_partitions: set[TP], *args: Any, **options: Any) -> Any:
         # What is paused is polled too: the client lets go of what it had of it, and fetches it again later.
@@ -161,8 +178,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         assigned = self.assignment()
         ours = {kafka_partition(tp): offset for tp, offset in offsets.items() if tp in assigned}
         try:
-            if ours:
-                await self._ensure_consumer().commit(ours)
+            if ours and not await self.commits.commit(ours):
+                return False
         except CommitFailedError:  # the group has rebalanced
             return False
         except Exception as error:  # noqa: BLE001 - whatever it is ends the process, as in Faust

@@ -8,6 +8,7 @@ from stream_app.output import patience
 from stream_app.workload import Workload
 
 _ANSWER = 5.0  # seconds in which the consumer's thread must answer
+_COMMIT = 60.0  # seconds; each is given up long before (kafka_commits.py)
 
 
 class Liveness:
@@ -23,6 +24,8 @@ class Liveness:
         age = self._workload.oldest
         if age > self._longest:
             return f"a record has been under way for {age:.0f} s, and none takes more than {self._longest:.0f} s"
+        if (seconds := self._app.committing) > _COMMIT:
+            return f"a commit has been under way for {seconds:.0f} s"
         try:
             async with asyncio.timeout(_ANSWER):
                 await self._app.ping()

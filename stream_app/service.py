@@ -3,12 +3,13 @@
 import asyncio
 import gc
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 from callstream.runtime.health import health_server
-from callstream.runtime.kafka import await_topics
+from callstream.runtime.kafka import await_topics, missing_topics
 from callstream.runtime.logs import Logger, get_logger
 from callstream.runtime.settings import Settings
 from stream_app.ending import APP_MARGIN, Ending
@@ -25,8 +26,8 @@ class StoppedByItselfError(Exception):
 class Plan:
     """What a process needs: the `topics` that must be there, and how it reads, given all topics that are there.
 
-    A record takes it at most as long as `work`, and then the writing of what becomes of it. Its health is served on
-    `health`, if at all.
+    Of `sources` one is enough to begin with: the others are read when they come. A record takes it at most as long as
+    `work`, and then the writing of what becomes of it. Its health is served on `health`, if at all.
     """
 
     name: str
@@ -34,22 +35,34 @@ class Plan:
     read: Callable[[set[str]], None]
     work: timedelta
     health: socket.socket | None
+    sources: frozenset[str] = frozenset()
 
 
 async def serve(app: KafkaApp, workload: Workload, ending: Ending, settings: Settings, plan: Plan) -> None:
     """Run `app` until a signal or the first failure, which `ending` knows, and then stop it."""
     liveness = Liveness(app, workload, plan.work, settings.kafka.request_timeout)
 
+    awaited = ""
+
+    def tell(trouble: str) -> None:
+        nonlocal awaited
+        awaited = trouble
+
     async def unready() -> str | None:
-        return None if app.assigned.is_set() else "the consumer group has not given this process its place yet"
+        if not app.assigned.is_set():
+            return awaited or "the consumer group has not given this process its place yet"
+        return missing_topics(app.missing & set(plan.topics)) or None
 
     async with health_server(plan.health, live=liveness.trouble, ready=unready):
-        await _serve(app, workload, ending, settings, plan)
+        topics = partial(await_topics, settings, plan.topics, plan.sources, tell)
+        await _serve(app, workload, ending, plan, topics)
 
 
-async def _serve(app: KafkaApp, workload: Workload, ending: Ending, settings: Settings, plan: Plan) -> None:
+async def _serve(
+    app: KafkaApp, workload: Workload, ending: Ending, plan: Plan, topics: Callable[[], Awaitable[set[str]]]
+) -> None:
     say = get_logger().bind(process=plan.name)
-    living = asyncio.create_task(_live(app, say, settings, plan))
+    living = asyncio.create_task(_live(app, say, plan, topics))
     over = asyncio.create_task(ending.wait())
     down = asyncio.create_task(app.wait_until_stopped())  # also when it crashes before it is assigned anything
     try:
@@ -68,8 +81,8 @@ async def _serve(app: KafkaApp, workload: Workload, ending: Ending, settings: Se
             await _stop(app, ending, say)
 
 
-async def _live(app: KafkaApp, say: Logger, settings: Settings, plan: Plan) -> None:
-    plan.read(await await_topics(settings, plan.topics))
+async def _live(app: KafkaApp, say: Logger, plan: Plan, topics: Callable[[], Awaitable[set[str]]]) -> None:
+    plan.read(await topics())
     await app.start()
     await app.assigned.wait()
     # What is there now is there for good. To look through all of it for garbage stops the loop, again and again.

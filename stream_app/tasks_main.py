@@ -59,7 +59,12 @@ def run(settings: Settings, health: socket.socket | None) -> None:
             )
             topics = [*agent.sources, settings.topic_names.results, *settings.topic_names.dead_letters]
             work = settings.task_delay + limits.deadline
-            plan = Plan("tasks", topics, lambda _: app.read(agent.sources, workload, suspects), work, health)
+
+            def read(_: set[str]) -> None:
+                app.read(agent.sources, workload, suspects)
+
+            # A task type whose topic is missing keeps no other from its work.
+            plan = Plan("tasks", topics, read, work, health, sources=frozenset(agent.sources))
             await serve(app, workload, ending, settings, plan)
 
     run_to_the_end("tasks", settings.tasks.drain, compose)

@@ -20,7 +20,7 @@ from stream_app.room import Room
 from stream_app.window import Slot
 
 _LOOK_AGAIN = 60.0  # seconds
-_LET_GO = "the topic was made anew while records of the old one waited, too many to be kept"
+_LET_GO = "the topic was deleted while records of it waited, too many to be kept"
 
 log = get_logger()
 
@@ -148,6 +148,16 @@ class Workload:
             for task in tuple(partition.running):
                 task.cancel()
 
+    def leave(self, partitions: Iterable[TopicPartition]) -> None:
+        """Forget these partitions, whose logs are gone. What was read of them is done all the same: nobody else can."""
+        for name in partitions:
+            if (before := self._partitions.pop(name, None)) is None:
+                continue
+            self._cut.append(before)
+            if before.again is not None:
+                log.error("records.lost", partition=f"{name.topic}/{name.partition}", first=before.again, why=_LET_GO)
+                self._dequeue(before)
+
     async def drain(self, seconds: float) -> bool:
         """Begin nothing more and wait for the work under way; return whether all of it ended in time."""
         self._open = False
@@ -172,12 +182,8 @@ class Workload:
         return self._partitions[name]
 
     def _cut_off(self, name: TopicPartition) -> Partition:
-        """Begin a partition again. What was read of it is done all the same, for its log may have it no more."""
-        if (before := self._partitions.pop(name, None)) is not None:
-            self._cut.append(before)
-            if before.again is not None:
-                log.error("records.lost", partition=f"{name.topic}/{name.partition}", first=before.again, why=_LET_GO)
-                self._dequeue(before)
+        """Begin a partition again."""
+        self.leave([name])
         return self._partition(name)
 
     def _waits(self, name: TopicPartition) -> bool:

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from typing import Any
 
@@ -33,17 +34,27 @@ def expecting_refusals() -> Iterator[None]:
         log_of_aiokafka.setLevel(level)
 
 
-async def await_topics(settings: Settings, topics: Iterable[str]) -> set[str]:
-    """Return all topics of the broker when it has these; meanwhile say what is missing, once for each change."""
+async def await_topics(
+    settings: Settings,
+    topics: Iterable[str],
+    one_of: AbstractSet[str] = frozenset(),
+    tell: Callable[[str], None] = lambda _: None,
+) -> set[str]:
+    """Return all topics of the broker when it has these, but of `one_of` one is enough.
+
+    Say what is missing in the log, and `tell` it, once for each change; "" when nothing is.
+    """
     wanted, said = set(topics), ""
     while True:
         found = await _topics(settings)
-        if isinstance(found, set) and wanted <= found:
-            return found
-        trouble = found if isinstance(found, str) else _missing(wanted - found)
+        trouble = found if isinstance(found, str) else missing_topics(wanted - found)
         if trouble != said:
-            log.warning("topics.awaited", trouble=trouble)
+            if trouble:
+                log.warning("topics.awaited", trouble=trouble)
+            tell(trouble)
             said = trouble
+        if isinstance(found, set) and wanted - one_of <= found and (not one_of or one_of & found):
+            return found
         await asyncio.sleep(_LOOK_AGAIN)
 
 
@@ -60,5 +71,7 @@ async def _topics(settings: Settings) -> set[str] | str:
         await admin.close()
 
 
-def _missing(topics: set[str]) -> str:
-    return f"missing topics, which `callstream topics` creates: {', '.join(sorted(topics))}"
+def missing_topics(topics: Iterable[str]) -> str:
+    """Return what is to be said of topics that are not there; "" if these are none."""
+    names = ", ".join(sorted(topics))
+    return f"missing topics, which `callstream topics` creates: {names}" if names else ""

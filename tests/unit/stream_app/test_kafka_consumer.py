@@ -45,7 +45,9 @@ async def test_a_log_that_is_read_again_is_committed_from_its_beginning_until_th
     consumer._begun_again = set()
     consumer._found = {here: 25}
     moved = {Partition(*here): Gap(25, 25, 0, "made anew", lost=True, anew=True)}
-    consumer._thread = SimpleNamespace(commit=commit, moved=moved, ids={"requests": "0" * 32})
+    consumer._saved = {}
+    known = SimpleNamespace(unknown=frozenset())
+    consumer._thread = SimpleNamespace(commit=commit, commits=known, moved=moved, ids={"requests": "0" * 32})
     consumer.app = SimpleNamespace(
         suspects=SimpleNamespace(note=lambda *_: "", forget=lambda _: None),
         workload=SimpleNamespace(positions=lambda: {TopicPartition(*here): 7}),
@@ -55,6 +57,30 @@ async def test_a_log_that_is_read_again_is_committed_from_its_beginning_until_th
     assert not moved, "the workload knows, and it is durable"
     await consumer.save()
     assert commits == [(0, " topic=" + "0" * 32), (0, " topic=" + "0" * 32), (7, " topic=" + "0" * 32)]
+
+
+async def test_what_did_not_come_through_is_committed_again_and_the_rest_only_when_it_has_moved() -> None:
+    here, gone = TP("calculation.requests", 0), TP("data.requests", 3)
+    at = {TopicPartition(*here): 7, TopicPartition(*gone): 9}
+    answers = [False, True]
+
+    async def commit(_: Mapping[TP, OffsetAndMetadata]) -> bool:
+        return answers.pop(0)
+
+    consumer: Any = object.__new__(Consumer)
+    consumer._committing = asyncio.Lock()
+    consumer._begun_again = set()
+    consumer._saved = {}
+    commits = SimpleNamespace(unknown={Partition(*gone)})
+    consumer._thread = SimpleNamespace(commit=commit, commits=commits, moved={}, ids={})
+    consumer.app = SimpleNamespace(
+        suspects=SimpleNamespace(note=lambda *_: ""), workload=SimpleNamespace(positions=lambda: at)
+    )
+    assert not await consumer._commit(consumer._filter_committable_offsets([]))
+    assert consumer._filter_committable_offsets([]) == {here: 7, gone: 9}
+    assert await consumer._commit({here: 7, gone: 9})
+    assert consumer._filter_committable_offsets([]) == {gone: 9}
+    assert consumer.committing == 0
 
 
 def test_a_crash_is_told_in_the_log_alone(capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,6 +22,7 @@ class App:
     """Stands for the Kafka app: its consumer's thread answers, or not."""
 
     def __init__(self) -> None:
+        self.committing = 0.0
         self.thread = asyncio.Event()
         self.thread.set()
 
@@ -69,3 +70,12 @@ async def test_a_consumer_that_hangs_is_told(monkeypatch: pytest.MonkeyPatch) ->
     assert await liveness.trouble() == "the consumer's thread does not answer"
     app.thread.set()
     assert await liveness.trouble() is None
+
+
+async def test_a_commit_that_does_not_return_is_told() -> None:
+    app = App()
+    liveness, *_ = watched(app, timedelta(minutes=5))
+    app.committing = 59
+    assert await liveness.trouble() is None
+    app.committing = 61
+    assert "a commit has been under way for 61 s" in str(await liveness.trouble())

@@ -48,7 +48,7 @@ async def test_work_goes_on_in_partitions_that_stay(generation: int, goes_on: se
         workload.admit(record)
     await asyncio.sleep(0)
     await workload.drain(0)
-    app: Any = SimpleNamespace(workload=workload, _generation=3)
+    app: Any = SimpleNamespace(workload=workload, missing=frozenset(), _generation=3)
     KafkaApp.keep(app, {TP(*KEPT)}, generation)
     workload.resume()
     workload.admit(records[0])  # it is read again from what is committed
@@ -57,3 +57,25 @@ async def test_work_goes_on_in_partitions_that_stay(generation: int, goes_on: se
     assert begun.count(KEPT) == (1 if goes_on else 2)
     assert set(done) == {KEPT}
     assert workload.positions() == {KEPT: 8}
+
+
+async def test_what_was_read_of_a_topic_that_is_gone_is_done_and_no_more_committed() -> None:
+    done: list[int] = []
+    gate = asyncio.Event()
+
+    async def work(item: Record) -> None:
+        await gate.wait()
+        done.append(item.offset)
+
+    workload = Workload(work, span=1, room=Room(Size(10, 2**20), lanes=1), flow=Flow(), fail=lambda _: None)
+    for offset in (7, 8):  # the second one waits
+        workload.admit(Record(LOST, offset, None, b"", (), 0.0))
+    await asyncio.sleep(0)
+    await workload.drain(0)
+    app: Any = SimpleNamespace(workload=workload, missing=frozenset({LOST.topic}), _generation=3)
+    KafkaApp.keep(app, set(), 4)
+    workload.forget_waiting()
+    workload.resume()
+    assert not workload.positions()
+    gate.set()
+    await eventually(lambda: done == [7, 8])
