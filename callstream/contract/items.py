@@ -1,5 +1,6 @@
 """A request's items as the JSON that came: counted before any is built, and kept so for as long as they wait."""
 
+import re
 from array import array
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, pairwise
@@ -8,7 +9,7 @@ from typing import Generic, TypeVar, overload
 import msgspec
 import pydantic_core
 from pydantic import ValidationError
-from pydantic_core import InitErrorDetails
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from callstream.contract.messages import Item
 from callstream.contract.raw_json import without_collection
@@ -21,6 +22,29 @@ class _Raw(msgspec.Struct):
 
 
 _decoder = msgspec.json.Decoder(_Raw)
+_ANY = 1_000  # arrays and objects, which are no matter whatever the size
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)  # to the end where it has none: else each quote would be tried
+
+
+def check_density(body: bytes) -> None:
+    """Return if arrays and objects are not so many in `body` that to read it takes a hundred times its size.
+
+    Raises:
+        ValidationError: more than a third of its bytes begin one, and more than a thousand.
+    """
+    most = max(_ANY, len(body) // 3)
+    if _opened(body) > most and (found := _opened(_STRING.sub(b"", body))) > most:
+        kind = PydanticCustomError(
+            "too_dense",
+            "Value should have at most {most} arrays and objects, a third of its bytes, and not {found}",
+            {"most": most, "found": found},
+        )
+        problem = InitErrorDetails(type=kind, loc=(), input={})
+        raise ValidationError.from_exception_data("TaskRequest", [problem], "json")
+
+
+def _opened(body: bytes) -> int:
+    return len(body) - len(body.translate(None, b"[{"))
 
 
 def check_item_count(body: bytes, limit: int) -> None:

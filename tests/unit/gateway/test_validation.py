@@ -104,6 +104,31 @@ async def test_a_process_that_does_not_answer_is_ended(task: Task) -> None:
         await eventually(lambda: not process.is_running())
 
 
+def of_payload(unit: str) -> bytes:
+    payload = ",".join([unit] * (2**20 // (len(unit) + 1) - 100))
+    return (
+        b'{"callback_url":"http://a.example/","message":[{"name":"","url":"x","payload":{"a":[%b]}}]}'
+        % payload.encode()
+    )
+
+
+@pytest.mark.parametrize("unit", ["[" * 50 + "]" * 50, "[" * 150 + "]" * 150, "[[]]"])
+async def test_a_body_of_little_else_than_arrays_is_refused_and_costs_no_process(
+    validator: Validator, unit: str
+) -> None:
+    for _ in range(2):
+        with pytest.raises(ValidationProblem, match=r"at most .* arrays and objects"):
+            await validator.validate(load_tasks()["data"], of_payload(unit), CLIENT, by())
+    assert len(processes()) == 1
+
+
+@pytest.mark.parametrize("unit", ["[]", "[[1]]", '{"":{}}', '{"":1}'])
+async def test_whatever_is_not_refused_has_its_memory(validator: Validator, unit: str) -> None:
+    for _ in range(2):
+        await validator.validate(load_tasks()["data"], of_payload(unit), CLIENT, by())
+    assert len(processes()) == 1
+
+
 @pytest.mark.parametrize(("limit", "most"), [("_memory", 0), ("_seconds", 0.001)])
 async def test_a_body_that_takes_more_than_there_is_costs_the_process_and_is_not_to_come_again(
     validator: Validator, task: Task, limit: str, most: float

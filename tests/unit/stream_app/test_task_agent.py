@@ -359,3 +359,14 @@ async def test_tasks_that_keep_much_and_hang_leave_others_of_their_type_room_and
             each.cancel()
         await asyncio.gather(*hanging, return_exceptions=True)
     assert [written.topic for written in broker.taken] == ["task.results"] * 2
+
+
+async def test_a_request_of_little_else_than_arrays_is_put_aside_and_calls_back(broker: Broker, output: Output) -> None:
+    deep = b"[" * 50 + b"]" * 50
+    value = b'{"callback_url":"%b","message":[],"x":[%b]}' % (CALLBACK_URL.encode(), b",".join([deep] * 5_000))
+    await agent(output).process(record(value))
+    letter, told = sorted(broker.taken, key=lambda written: written.topic)
+    assert (letter.topic, told.topic) == ("task.dead-letters", "task.results")
+    assert told.value is not None
+    (error,) = TaskResult.model_validate_json(told.value).errors
+    assert "arrays and objects" in str(error["request"])

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from callstream.contract.items import PackedItems, check_item_count
+from callstream.contract.items import PackedItems, check_density, check_item_count
 from callstream.contract.messages import Item, TaskRequest
 
 TINY = b'{"name":""}'
@@ -62,3 +62,15 @@ def test_more_items_than_the_limit_are_refused_whatever_stands_beside_them(befor
 )
 def test_what_is_no_request_is_not_counted(body: bytes) -> None:
     check_item_count(body, 0)
+
+
+@pytest.mark.parametrize("text", [b"[" * 9_000, b'\\"[[{' * 9_000, b"[\\\\"])
+def test_what_stands_in_texts_opens_no_array(text: bytes) -> None:
+    check_density(request(b'{"name":"%b"}' % text))
+
+
+@pytest.mark.parametrize("rest", [b"", b'"', b'"' + b'\\"' * 400_000, b'"' * 400_001, b'"\\'])
+def test_arrays_are_counted_whatever_stands_behind_them(rest: bytes) -> None:
+    body = b"[" * 900_000 + rest
+    with pytest.raises(ValidationError, match=r"at most .* arrays and objects, a third of its bytes, and not 900000"):
+        check_density(body)
