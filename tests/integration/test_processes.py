@@ -18,6 +18,7 @@ from tests.support.heavy import Deed, heavy, heavy_too
 from tests.support.waiting import eventually
 from tests.unit.entries import Entries, read_again
 
+CONTEXT = TaskContext(httpx.AsyncClient(), 1_000)
 PATIENT = timedelta(seconds=60)
 SHORT = timedelta(milliseconds=200)
 LATE = "no result within 0.2 s"
@@ -32,8 +33,7 @@ async def executors() -> AsyncIterator[Executors]:
 async def run(
     executors: Executors, *deeds: Deed, of: Task = heavy, deadline: timedelta = PATIENT, whole: timedelta = PATIENT
 ) -> Entries:
-    context = TaskContext(httpx.AsyncClient(), 1_000)
-    return read_again(await run_items(of, deeds, context, Limits(10, deadline, whole), executors))
+    return read_again(await run_items(of, deeds, CONTEXT, Limits(10, deadline, whole), executors))
 
 
 async def test_items_share_a_process_which_is_not_ours(executors: Executors) -> None:

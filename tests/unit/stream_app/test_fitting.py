@@ -32,6 +32,7 @@ SETTINGS = Settings.model_validate(
     }
 )
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+CONTEXT = TaskContext(httpx.AsyncClient(), 1_000)  # one for all: each client reads the system's certificates
 OUTCOMES: list[Outcome] = [
     Failed(500),
     Refused(),
@@ -143,8 +144,7 @@ async def test_all_that_comes_of_a_request_fits(
     broker = Broker()
     value = json.dumps({"callback_url": callback_url(url), "message": items}, ensure_ascii=False).encode()
     request = padded(Record(TopicPartition("text.requests", 0), 42, None, value, more, NOW.timestamp()), size)
-    context = TaskContext(httpx.AsyncClient(), 1_000)
-    await TaskAgent(SETTINGS, TASKS, context, EXECUTORS, Output(broker, SETTINGS.sizes.dead_letter)).process(request)
+    await TaskAgent(SETTINGS, TASKS, CONTEXT, EXECUTORS, Output(broker, SETTINGS.sizes.dead_letter)).process(request)
     for written in list(broker.taken):
         if written.topic == "task.results":
             await deliver(read_back(written), outcome, broker)

@@ -31,6 +31,7 @@ EXAMPLE = {
         {"name": "calc_2", "num_1": 785687256, "num_2": 0.75647, "operation": "-", "result_rounding": 4},
     ],
 }
+CONTEXT = TaskContext(httpx.AsyncClient(), 1_000)  # one for all: each client reads the system's certificates
 TRACE: Headers = (("traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),)
 
 
@@ -69,7 +70,7 @@ def settings(**values: Any) -> Settings:
 
 def agent(output: Output, **values: Any) -> TaskAgent:
     tasks = {**load_tasks(), "odd": odd, "long": long, "held": hold, "kept": keep}
-    return TaskAgent(settings(**values), tasks, TaskContext(httpx.AsyncClient(), 1_000), EXECUTORS, output)
+    return TaskAgent(settings(**values), tasks, CONTEXT, EXECUTORS, output)
 
 
 def result(broker: Broker) -> TaskResult:

@@ -69,8 +69,12 @@ class WorkloadMachine(RuleBasedStateMachine):
 
     def settle(self) -> None:
         """Let everything that can run do so."""
-        for _ in range(10):
-            self.loop.run_until_complete(asyncio.sleep(0))
+
+        async def turns() -> None:
+            for _ in range(10):
+                await asyncio.sleep(0)
+
+        self.loop.run_until_complete(turns())
         self.under_way = [(work, outcome) for work, outcome in self.under_way if not outcome.done()]
 
     @rule(partition=st.sampled_from(PARTITIONS), count=st.integers(1, 8))

@@ -8,12 +8,13 @@ from aiokafka import TopicPartition
 
 from callstream.contract.messages import CallbackAttempt
 from callstream.runtime.settings import Settings
-from cli.dead_letters import planning, reading, replaying, showing
+from cli.dead_letters import ordering, planning, reading, replaying, showing
 from cli.dead_letters.filters import Asked
 from tests.unit.cli.dead_letters.letters import NOW, TOPICS, dead_result, result
 from tests.unit.cli.dead_letters.logs import PARTITIONS, Found, Logs, Stored, connect, tiny
 
-MANY = PARTITIONS * 33_000  # one batch may have 200,000 tiny records
+MANY = PARTITIONS * 2_000
+PAGE = 100
 _HELD = {"Letter", "Candidate", "Place", "Record"}  # what there is of each letter; by name, whatever module has it
 SETTINGS = Settings(_env_file=None, topics={"prefix": TOPICS.prefix})
 
@@ -28,8 +29,14 @@ class Most:
 
     def _look(self) -> None:
         self._polls += 1
-        if self._polls % 50 == 0:
+        if self._polls % 20 == 0:
             self.held = max(self.held, sum(type(each).__name__ in _HELD for each in gc.get_objects()))
+
+
+@pytest.fixture(autouse=True)
+def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module, name in ((ordering, "_AHEAD"), (showing, "_PAGE"), (planning, "_PAGE")):
+        monkeypatch.setattr(module, name, PAGE)
 
 
 async def test_a_list_of_everything_prints_as_it_reads(
@@ -48,7 +55,6 @@ async def test_a_replay_holds_a_page_of_letters(
 ) -> None:
     most = Most(logs := tiny(MANY, NOW))
     connect(monkeypatch, replaying, logs)
-    monkeypatch.setattr(planning, "_PAGE", 2_000, raising=False)
     await replaying.dry_run(SETTINGS, Asked(), None)
     assert capsys.readouterr().out.endswith(f"skipped as not written by Callstream {MANY}\n")
     assert 0 < most.held < MANY / 10
