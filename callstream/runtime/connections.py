@@ -13,7 +13,7 @@ import aiohttp
 from aiohttp.client_proto import ResponseHandler
 
 _HEAD_LIMIT = 16 * 1024  # bytes before an answer's body, with the interim answers (1xx) before it
-_INTERIM = 8  # of those; each is ten times as large in memory
+_INTERIM = 8  # of those that come at once; each is ten times as large in memory until it is read
 FIELD_LIMIT = 8_190  # bytes of one header
 FIELDS = 100  # headers of an answer
 BUFFER = 8 * 1024  # bytes of an answer that wait to be read; twice that, and what came with it, before reading stops
@@ -31,7 +31,6 @@ class _Protocol(ResponseHandler):
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop=loop)
         self._room = 0  # bytes that the head may still have
-        self._interim = 0  # interim answers likewise
         self._expecting = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -41,7 +40,7 @@ class _Protocol(ResponseHandler):
             limit(high=BUFFER)
 
     def set_response_params(self, **params: Any) -> None:  # noqa: ANN401 - as aiohttp has it
-        self._room, self._interim = _HEAD_LIMIT, _INTERIM
+        self._room = _HEAD_LIMIT
         self._expecting = True
         super().set_response_params(**params)
 
@@ -52,10 +51,9 @@ class _Protocol(ResponseHandler):
             self.force_close()
             return
         self._expecting = message.code < 200 and message.code != 101  # noqa: PLR2004 - interim, as HTTP has it
-        self._interim -= self._expecting
-        if self._interim < 0:
+        if len(self) > _INTERIM:
             self._expecting = False
-            self._refuse(f"more than {_INTERIM} interim answers came")
+            self._refuse(f"more than {_INTERIM} interim answers came at once")
         else:
             super().feed_data(data, size)
 
