@@ -23,7 +23,7 @@ def test_one_for_whom_much_waits_leaves_looks_to_others() -> None:
 
 def test_everyone_has_a_few_and_all_together_are_bounded() -> None:
     looks = Looks()
-    found = [looking(looks, f"r{number}", 1_000, KIB) for number in range(1_000)]
+    found = [looking(looks, f"r{number}", 100, KIB) for number in range(1_000)]
     assert min(found) == 10
     assert sum(found) < 10_000 + 10 * 1_000
 

@@ -27,10 +27,10 @@ LIMIT = 2**22
 texts = st.text(st.characters(exclude_categories=["Cs"]))
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | texts,
-    lambda inner: st.lists(inner) | st.dictionaries(texts, inner),
-    max_leaves=20,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=6,
 )
-entries = st.lists(st.dictionaries(texts, json_values, min_size=1, max_size=1), max_size=5)
+entries = st.lists(st.dictionaries(texts, json_values, min_size=1, max_size=1), max_size=3)
 
 
 @given(entries, entries, st.sampled_from([None, 0, 2]), st.sampled_from([True, False]), st.permutations(list(RESULT)))
