@@ -161,8 +161,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             return
         client = consumer._client  # noqa: SLF001 - likewise
         ids = await topic_ids(client, subscription.topics)
-        if self.missing & ids.keys():
-            client.force_metadata_update()  # by which the leader of the group learns that there is more to be shared
+        if ids and subscription.topics - self.missing != ids.keys():
+            client.force_metadata_update()  # by which the leader of the group learns what there is to share
         for topic in {partition.topic for partition in assignment.tps} & ids.keys():
             if self.ids.setdefault(topic, ids[topic]) != ids[topic]:
                 partitions = [partition for partition in assignment.tps if partition.topic == topic]
