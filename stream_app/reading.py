@@ -45,7 +45,7 @@ def address_of(record: Record) -> Address | None:
         return Address(callback_url=_decoder.decode(value).callback_url)  # and nothing of the rest is built
     except ValidationError:
         return None
-    except (msgspec.MsgspecError, RecursionError):
+    except (ValueError, RecursionError):
         pass
     try:  # what msgspec does not read may yet be what pydantic does: NaN, wherever it stands
         check_density(value)

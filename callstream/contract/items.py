@@ -98,7 +98,7 @@ def _items(body: bytes) -> Sequence[bytes | msgspec.Raw]:
     """Return the items as JSON; none where `body` is no request, of which its model says better what is wrong."""
     try:
         return _decoder.decode(body).message
-    except (msgspec.MsgspecError, RecursionError):
+    except (ValueError, RecursionError):
         pass
     # What it does not read may yet be what pydantic does: NaN, wherever it stands.
     with without_collection():

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import json
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import httpx
@@ -321,6 +322,12 @@ def test_whatever_a_record_brings_it_ends_as_a_dead_letter_with_its_value(
     assert [told.topic for told in failure] in ([], ["task.results"])
 
 
+def with_a_byte(value: bytes, at: int) -> bytes:
+    """Return the value with one byte more, that is no UTF-8."""
+    return value[:at] + b"\xff" + value[at:]
+
+
+@example(value=b'{"callback_url":"\xff"}', headers=[])
 @given(
     value=st.none()
     | st.binary()
@@ -328,7 +335,9 @@ def test_whatever_a_record_brings_it_ends_as_a_dead_letter_with_its_value(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just(CALLBACK_URL),
         lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from([*EXAMPLE, "name", "num_1"]), inner),
         max_leaves=10,
-    ).map(lambda whole: json.dumps(whole).encode()),
+    )
+    .map(lambda whole: json.dumps(whole).encode())
+    .flatmap(lambda value: st.just(value) | st.integers(0, len(value)).map(partial(with_a_byte, value))),
     headers=st.lists(st.tuples(st.sampled_from(["ce_id", "callback_deadline", "x"]), st.none() | st.binary())),
 )
 def test_whatever_a_record_holds_it_ends_as_a_result_or_a_dead_letter(
