@@ -217,7 +217,7 @@ class Suspects:
     async def _try(self, record: Record) -> None:
         group = self._group(record)
         async with self._turn(group):
-            tries = self._notes[record.partition].tries_of(group)
+            tries = self._known(group).tries_of(group)
             if group.width == 1 and tries > _TRIES:
                 await self._refuse(record, Reason.CRASHED, f"processed {_TRIES} times, the process died each time")
             else:
@@ -259,7 +259,7 @@ class Suspects:
 
     def _blamed(self, group: Group) -> bool:
         """Return whether the process died while this one was tried, alone: it is tried again beside no other."""
-        return group.width == 1 and self._notes[group.partition].tries_of(group) > 0
+        return group.width == 1 and self._known(group).tries_of(group) > 0
 
     def _watch(self, trial: "_Trial") -> None:
         """Let the next group in when this one has lived for long enough since the last of it was begun."""
@@ -267,7 +267,7 @@ class Suspects:
             return
         if trial.alarm is not None:
             trial.alarm.cancel()
-        further = self._notes[trial.group.partition].deaths - _DEATHS
+        further = self._known(trial.group).deaths - _DEATHS
         seconds = self._lives * _LONGER ** min(max(further, 0), _MOST_LONGER)
         trial.alarm = asyncio.get_running_loop().call_later(seconds, self._outlived, trial)
 
@@ -285,7 +285,7 @@ class Suspects:
             if trial.begun:
                 return
             group = trial.group
-            tries = trial.before = self._notes[group.partition].tries_of(group)
+            tries = trial.before = self._known(group).tries_of(group)
             if tries:
                 place = f"{_name(group.partition)}@{group.first}"
                 log.warning("record.tried-again", origin=place, records=group.width, tries=tries + 1)
@@ -302,7 +302,7 @@ class Suspects:
         del self._trials[trial.group.partition]
         if trial.alarm is not None:
             trial.alarm.cancel()
-        if trial.left is not None and trial.group.partition in self._notes:
+        if trial.left is not None:
             self._count(trial.group, trial.left)
 
     async def _excuse(self) -> None:
@@ -328,9 +328,13 @@ class Suspects:
     def _group(self, record: Record) -> Group:
         return self._notes[record.partition].group_of(record.partition, record.offset, self._together)
 
+    def _known(self, group: Group) -> Note:
+        """Return the note of the group's partition; an empty one if that is not ours any more."""
+        return self._notes.get(group.partition, Note())
+
     def _count(self, group: Group, tries: int) -> None:
-        note = self._notes[group.partition]
-        self._notes[group.partition] = note._replace(tried=group.first, width=group.width, tries=tries)
+        if (note := self._notes.get(group.partition)) is not None:
+            self._notes[group.partition] = note._replace(tried=group.first, width=group.width, tries=tries)
 
     def _inherit(self, partition: TopicPartition, place: Place) -> Note:
         note = inherited(place, self._owner)

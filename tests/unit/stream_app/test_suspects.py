@@ -515,6 +515,24 @@ async def test_a_suspect_that_waits_for_its_turn_stands_by() -> None:
     assert standing == {"now": 0, "working": 2}
 
 
+async def test_a_suspect_whose_topic_vanishes_while_it_waits_for_its_turn_is_done_all_the_same() -> None:
+    done: list[int] = []
+    gate = asyncio.Event()
+
+    async def work(item: Record) -> None:
+        await gate.wait()
+        done.append(item.offset)
+
+    suspects = Suspects(work, refuse_nothing, saved, together=1)
+    suspects.take_over({A: Place(Note(OTHER, 8, 1, 10), 5, 10)})
+    tasks = [asyncio.create_task(suspects.process(record(A, offset))) for offset in (5, 6)]
+    await asyncio.sleep(0)
+    suspects.take_over({})
+    gate.set()
+    await asyncio.gather(*tasks)
+    assert done == [5, 6]
+
+
 async def test_a_log_that_was_made_anew_has_no_suspects() -> None:
     suspects = holding(nothing, Note(OTHER, 6, 1, 10, 5, 1, 1))
     assert suspects.alone(record(A, 5))
