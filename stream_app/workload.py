@@ -201,6 +201,7 @@ class Workload:
             self._queue.remove(partition)
         if partition.alarm is not None:
             partition.alarm.cancel()
+            partition.alarm = None
 
     def _has_room(self, partition: Partition) -> bool:
         return self._open and not partition.full and self._room.has(partition.lane)
