@@ -26,6 +26,21 @@ _LOOK_AT_TOPICS = 5.0  # seconds between two looks at whether they are still the
 log = get_logger()
 
 
+async def seek_to_begin(consumer: Any, committed: Mapping[KafkaPartition, int | None]) -> None:
+    """Read partitions that are committed at offset 0 from there, and those that never were from where their logs begin.
+
+    aiokafka seeks to no committed offset that is 0. What was polled of such a partition in a rebalance, and is dropped
+    there to be read again, would never be read.
+    """
+    for partition, offset in committed.items():
+        if offset or partition not in consumer.assignment():
+            continue
+        if offset is None:
+            await consumer.seek_to_beginning(partition)
+        else:
+            consumer.seek(partition, 0)
+
+
 class ConsumerThread(driver.AIOKafkaConsumerThread):
     """Where Faust's consumer lives; Faust neither reads nor commits what may stand beside an offset."""
 
@@ -55,6 +70,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
         found = await super().seek_to_committed()
+        await self.call_thread(seek_to_begin, self._ensure_consumer(), found)
         return {**found, **await self.call_thread(self.fetches.stay_moved)}
 
     async def edges(self, edge: Literal["beginning", "end"], partitions: Iterable[TP]) -> Mapping[TP, int]:
