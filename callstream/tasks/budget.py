@@ -63,7 +63,8 @@ class Budget:
         try:
             await place
         except asyncio.CancelledError:
-            if lane.leave(share, place):
+            lane.leave(share, place)
+            if place.done() and not place.cancelled():  # it was served, too late
                 self.give(share, size)
             raise
 
@@ -138,13 +139,12 @@ class _Lane:
         self.until = 0.0  # in the loop's time: when another may lead
         self.waiting: dict[Share, dict[asyncio.Future[None], int]] = {}
 
-    def leave(self, share: "Share", place: "asyncio.Future[None]") -> bool:
-        """Take `place` out; return whether it had been served before."""
+    def leave(self, share: "Share", place: "asyncio.Future[None]") -> None:
+        """Take `place` out, which may be out already."""
         places = self.waiting.get(share, {})
-        served = places.pop(place, None) is None
+        places.pop(place, None)
         if not places:
             self.waiting.pop(share, None)
-        return served
 
 
 class Share:

@@ -10,7 +10,7 @@ NEVER, AT_BEGIN, FURTHER, LOST = (Partition("task.results", number) for number i
 
 
 async def test_a_partition_that_is_committed_at_its_beginning_is_read_from_there() -> None:
-    """aiokafka seeks to no committed offset that is 0, and what was polled before would never be read."""
+    """Aiokafka seeks to no committed offset that is 0, and what was polled before would never be read."""
     sought: dict[Partition, int | str] = {}
 
     async def seek_to_beginning(partition: Partition) -> None:

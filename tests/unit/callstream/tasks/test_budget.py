@@ -158,3 +158,28 @@ def test_whatever_tasks_take_all_of_them_end_and_give_it_back(wants: list[list[i
         assert most <= 10 + max(map(sum, wants), default=0)
 
     asyncio.run(work())
+
+
+@in_virtual_time
+async def test_of_those_that_are_cancelled_together_none_gives_back_what_it_never_had() -> None:
+    """The first of them gives back what it had read, while the others are cancelled and do not know it yet."""
+    budget = Budget(64 * MIB)
+
+    async def fetch(share: Share) -> None:
+        share.force(1_000)
+        try:
+            async with asyncio.timeout(1):
+                await share.take(16_384)
+        finally:
+            share.give(1_000)
+
+    with budget.share() as other:
+        other.force(64 * MIB)
+        with budget.share() as lead, budget.share() as share:
+            leading = await begun(lead.take(1))
+            ends = await asyncio.gather(*(fetch(share) for _ in range(10)), return_exceptions=True)
+            assert [type(end) for end in ends] == [TimeoutError] * 10
+            assert share.held == 0
+            leading.cancel()
+    lane = budget.share().lane
+    assert (budget.used, lane.used, lane.beyond, lane.holders) == (0, 0, 0, 0)
