@@ -35,7 +35,8 @@ class Most:
 
 @pytest.fixture(autouse=True)
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module, name in ((ordering, "_AHEAD"), (showing, "_PAGE"), (planning, "_PAGE")):
+    limits = ((reading, "_AT_ONCE"), (ordering, "_AHEAD"), (showing, "_PAGE"), (planning, "_PAGE"))
+    for module, name in limits:
         monkeypatch.setattr(module, name, PAGE)
 
 
