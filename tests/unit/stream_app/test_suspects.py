@@ -285,6 +285,21 @@ def a_workload(suspects: Suspects) -> Workload:
     return Workload(suspects.process, span=ROOM, room=room, flow=Flow(), fail=fail, alone=suspects.alone)
 
 
+def in_groups(work: Callable[[Record], Awaitable[None]], place: Place, *, lives: float) -> Workload:
+    """Return a workload that has found a partition so, and tries 16 suspects at a time."""
+    suspects = Suspects(
+        work,
+        refuse_nothing,
+        saved,
+        together=16,
+        lives=lives,
+        go_on=lambda partition: workload.go_on(partition),  # noqa: PLW0108 - it is made below
+    )
+    suspects.take_over({A: place})
+    workload = a_workload(suspects)
+    return workload
+
+
 async def refuse_nothing(item: Record, reason: Reason, error: str) -> None:
     pytest.fail(f"{item} was refused: {reason}, {error}")
 
@@ -383,16 +398,7 @@ async def test_suspects_that_hang_are_tried_together_and_after_a_while_others_be
         under_way[item.offset] = now() - began
         await asyncio.Event().wait()
 
-    suspects = Suspects(
-        hang,
-        refuse_nothing,
-        saved,
-        together=16,
-        lives=1,
-        go_on=lambda partition: workload.go_on(partition),  # noqa: PLW0108 - it is made below
-    )
-    suspects.take_over({A: Place(Note(OTHER, 40, 2, 40), 0, 40)})
-    workload = a_workload(suspects)
+    workload = in_groups(hang, Place(Note(OTHER, 40, 2, 40), 0, 40), lives=1)
     for offset in range(60):
         workload.admit(record(A, offset))
     await asyncio.sleep(3)
@@ -418,16 +424,7 @@ async def test_a_group_that_is_through_lets_the_next_in_whatever_hangs_before_it
         begun[item.offset] = now() - began
         await asyncio.sleep(1_000 if item.offset < 16 else 0.1)
 
-    suspects = Suspects(
-        work,
-        refuse_nothing,
-        saved,
-        together=16,
-        lives=4,
-        go_on=lambda partition: workload.go_on(partition),  # noqa: PLW0108 - likewise
-    )
-    suspects.take_over({A: Place(Note(OTHER, 40, 1, 48), 0, 48)})
-    workload = a_workload(suspects)
+    workload = in_groups(work, Place(Note(OTHER, 40, 1, 48), 0, 48), lives=4)
     for offset in range(48):
         workload.admit(record(A, offset))
     await asyncio.sleep(10)

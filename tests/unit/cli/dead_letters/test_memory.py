@@ -6,11 +6,10 @@ import tracemalloc
 import pytest
 from aiokafka import TopicPartition
 
-from callstream.contract.messages import CallbackAttempt
 from callstream.runtime.settings import Settings
 from cli.dead_letters import ordering, planning, reading, replaying, showing
 from cli.dead_letters.filters import Asked
-from tests.unit.cli.dead_letters.letters import NOW, TOPICS, dead_result, result
+from tests.unit.cli.dead_letters.letters import NOW, TOPICS, dead_result, delivered, result
 from tests.unit.cli.dead_letters.logs import PARTITIONS, Found, Logs, Stored, connect, tiny
 
 MANY = PARTITIONS * 2_000
@@ -70,7 +69,7 @@ async def test_of_the_attempts_no_more_is_kept_than_is_asked_for(
 
     def make(tp: TopicPartition, offset: int) -> Found:
         if tp == one:
-            return Found(tp.topic, tp.partition, offset, b"a", attempt(offset))
+            return Found(tp.topic, tp.partition, offset, b"a", delivered("a", f"{offset:032x}"))
         return Found(tp.topic, tp.partition, offset, letter.key, letter.value, letter.headers)
 
     connect(monkeypatch, replaying, Logs(lengths, make))
@@ -83,22 +82,6 @@ async def test_of_the_attempts_no_more_is_kept_than_is_asked_for(
         tracemalloc.stop()
     assert "replayed 1, skipped as delivered meanwhile 0" in capsys.readouterr().out
     assert peak < 2 * 2**20
-
-
-def attempt(number: int) -> bytes:
-    told = CallbackAttempt(
-        task_id="a",
-        number=1,
-        receiver="",
-        outcome="delivered",
-        status=200,
-        detail="",
-        started=NOW,
-        duration_ms=1,
-        next_due=None,
-        result_digest=f"{number:032x}",
-    )
-    return told.model_dump_json().encode()
 
 
 async def test_a_dry_run_tells_a_number_of_receivers_apart(

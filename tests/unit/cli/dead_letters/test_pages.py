@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from callstream.contract.messages import CallbackAttempt, result_digest
+from callstream.contract.messages import result_digest
 from callstream.contract.records import OutgoingRecord, Record, TopicPartition
 from callstream.runtime.settings import Settings
 from cli.dead_letters import planning, replaying
 from cli.dead_letters.filters import Asked
-from tests.unit.cli.dead_letters.letters import NOW, TOPICS, dead_result, result
+from tests.unit.cli.dead_letters.letters import NOW, TOPICS, dead_result, delivered, result
 from tests.unit.cli.dead_letters.logs import PARTITIONS, Stored, connect
 from tests.unit.records import Broker
 
@@ -35,19 +35,7 @@ class Install(Broker):
             self.deliver(key, record.value or b"")
 
     def deliver(self, task_id: str, value: bytes) -> None:
-        attempt = CallbackAttempt(
-            task_id=task_id,
-            number=1,
-            receiver="",
-            outcome="delivered",
-            status=200,
-            detail="",
-            started=NOW,
-            duration_ms=1,
-            next_due=None,
-            result_digest=result_digest(value),
-        )
-        self.note(attempt.model_dump_json().encode(), task_id.encode())
+        self.note(delivered(task_id, result_digest(value)), task_id.encode())
 
     def note(self, value: bytes, key: bytes) -> None:
         self.logs.add(Record(TopicPartition(TOPICS.attempts, 0), 0, key, value, (), NOW.timestamp()))
