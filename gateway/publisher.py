@@ -82,9 +82,8 @@ class KafkaPublisher:
         now = asyncio.get_running_loop().time()
         if self._producer is None or now - self._seen > _FRESH:
             return f"the broker at {self._bootstrap} does not answer"
-        if self._missing and len(self._missing) == len(
-            self._topics
-        ):  # or else those whose topics are there can be served
+        # Where only some are missing, those whose topics are there can be served.
+        if self._missing and len(self._missing) == len(self._topics):
             return missing_topics(self._missing)
         if self._in_flight and now - next(iter(self._in_flight.values())) > self._deadline:
             return f"the broker at {self._bootstrap} does not acknowledge what it is sent"
