@@ -146,7 +146,8 @@ class CallbackAgent:
         progress = job.progress
         fresh = self._policy.is_fresh(progress.attempts, began - progress.first_seen)
         early = progress.due > began
-        outcome = await self._receivers.ask(job.receiver, attempt, size=result.size, fresh=fresh)
+        again = progress.waits > 0
+        outcome = await self._receivers.ask(job.receiver, attempt, size=result.size, fresh=fresh, again=again)
         if early and (isinstance(outcome, Busy) or not is_final(outcome)):
             await self._look_again(job, outcome)
         elif isinstance(outcome, Busy):

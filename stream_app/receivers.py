@@ -17,6 +17,7 @@ from callstream.runtime.ties import public_suffixes
 from stream_app.breaker import Breaker, Look
 from stream_app.bulkhead import Bulkhead
 from stream_app.looks import Looks
+from stream_app.newcomers import Newcomers
 from stream_app.outcome import Outcome, Unreachable
 from stream_app.patience import Patience
 from stream_app.receiver import Receiver, ReceiverState
@@ -27,7 +28,8 @@ log = get_logger()
 _UNPROVEN_AT_ONCE = 8  # attempts at a receiver that did not answer well the last time, or was never asked
 _MOST_KNOWN = 10_000  # receivers remembered, the least recently used is forgotten
 _QUEUED = timedelta(seconds=2)  # who waits holds room that others need
-LONGEST_QUEUED = 2 * _QUEUED  # behind a probe, and for its turn
+LONGEST_QUEUED = 3 * _QUEUED  # among those who are new, behind a probe, and for its turn
+_NEWCOMERS = 4  # of the room, one part in so many may wait in each of their two queues
 QUICK = timedelta(seconds=1)  # an attempt that takes longer is one of the slow ones from then on
 _PASSED_OVER = 10  # at a time, so that no call takes long
 
@@ -67,6 +69,7 @@ class _Call(NamedTuple):
     attempt: Callable[[], Awaitable[Outcome]]
     size: int
     fresh: bool
+    again: bool
 
 
 class Receivers:
@@ -76,26 +79,29 @@ class Receivers:
         self._limits = limits
         self._clock = clock
         self._shares = Shares(limits.total, limits.size)
+        most, most_bytes = max(1, limits.total // _NEWCOMERS), limits.size // _NEWCOMERS
+        self._newcomers = Newcomers(self._shares, most, most_bytes, _QUEUED.total_seconds())
         self._looks = Looks()
         public_suffixes()  # here, so that no callback waits for it
         self._known: OrderedDict[str, Receiver] = OrderedDict()
 
     async def ask(
-        self, key: str, attempt: Callable[[], Awaitable[Outcome]], *, size: int, fresh: bool
+        self, key: str, attempt: Callable[[], Awaitable[Outcome]], *, size: int, fresh: bool, again: bool = False
     ) -> Outcome | Busy:
         """Make the attempt, with `size` bytes, when the receiver has room, or say that it has none.
 
         Nothing is charged for that. A receiver whose breaker is open is asked by one probe at a time; who comes
-        meanwhile waits for what it finds out. What is `fresh`, new and never tried, may probe early.
+        meanwhile waits for what it finds out. What is `fresh`, new and never tried, may probe early. What comes
+        `again` was turned away before.
         """
-        receiver, call = self._receiver(key), _Call(attempt, size, fresh)
+        receiver, call = self._receiver(key), _Call(attempt, size, fresh, again)
         look = receiver.breaker.look(self._clock(), fresh=fresh)
         try:
             if look is Look.OPEN or (look is Look.PROBED and receiver.behind >= self._limits.queue):
                 return self._away(receiver, call)
             if look is Look.CLOSED and receiver.is_full(self._limits.queue, _QUEUED.total_seconds()):
                 return _full(receiver)
-            share = self._shares.claim(receiver.kind(QUICK.total_seconds()), receiver.ties, size)
+            share = await self._claim(receiver, call)
             if share is None:
                 return _full(receiver)
             try:
@@ -157,6 +163,12 @@ class Receivers:
                 del self._known[key]
             else:
                 self._known.move_to_end(key)
+
+    async def _claim(self, receiver: Receiver, call: _Call) -> Share | None:
+        kind = receiver.kind(QUICK.total_seconds())
+        if kind is Kind.NEW:
+            return await self._newcomers.claim(receiver.ties, call.size, again=call.again)
+        return self._shares.claim(kind, receiver.ties, call.size)
 
     async def _in_turn(self, receiver: Receiver, share: Share, call: _Call, look: Look) -> Outcome | Busy:
         if look is Look.PROBED and not await receiver.returned(_QUEUED.total_seconds()):

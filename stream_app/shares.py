@@ -3,7 +3,7 @@
 Pure: what is asked here is answered at once. Docs: docs/decisions/0015-room-is-shared-by-how-long-it-is-held.md.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import IntEnum
 
 from callstream.runtime.ties import Tie
@@ -40,12 +40,20 @@ class Share:
 
 
 class Shares:
-    """Room for `slots` callbacks with `size` bytes in all; every kind finds its own part of both free of the others."""
+    """Room for `slots` callbacks with `size` bytes in all; every kind finds its own part of both free of the others.
+
+    `on_freed` is told when there may be more room than before.
+    """
 
     def __init__(self, slots: int, size: int) -> None:
         self._slots = _Measure(slots)
         self._bytes = _Measure(size)
         self._largest = max(1, min(self._bytes.least))
+        self.on_freed: Callable[[], None] = lambda: None
+
+    def has_room(self, kind: Kind, size: int) -> bool:
+        """Return whether there is room for one that is tied to nobody."""
+        return self._slots.admits(kind, (), 1) and self._bytes.admits(kind, (), min(size, self._largest))
 
     def claim(self, kind: Kind, ties: Iterable[Tie], size: int) -> Share | None:
         """Return room for a callback of `size` bytes, to be given back; None if there is none for it.
@@ -58,9 +66,10 @@ class Shares:
     def move(self, share: Share, kind: Kind) -> bool:
         """Count a share as of another kind; return False, and leave it, if that has no room."""
         before = share.kind
-        self.give_back(share)
+        self._change(share, -1)
         share.kind = kind
         if self._enter(share):
+            self.on_freed()
             return True
         share.kind = before
         self._change(share, 1)
@@ -70,7 +79,7 @@ class Shares:
         """Count a share among what is tied so as well; return False, and leave it, if that holds enough already."""
         if tie in share.ties:
             return True
-        self.give_back(share)
+        self._change(share, -1)
         before, share.ties = share.ties, (*share.ties, tie)
         if self._enter(share):
             return True
@@ -80,6 +89,7 @@ class Shares:
 
     def give_back(self, share: Share) -> None:
         self._change(share, -1)
+        self.on_freed()
 
     def held(self, kind: Kind) -> tuple[int, int]:
         """Return the slots and the bytes that a kind holds."""
