@@ -5,7 +5,6 @@ None of them costs another anything: docs/decisions/0015-room-is-shared-by-how-l
 """
 
 import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,6 +13,7 @@ from typing import NamedTuple
 from callstream.runtime.egress import dials_seen_by
 from callstream.runtime.logs import get_logger
 from callstream.runtime.ties import public_suffixes
+from stream_app.acquaintances import Acquaintances
 from stream_app.breaker import Breaker, Look
 from stream_app.bulkhead import Bulkhead
 from stream_app.looks import Looks
@@ -26,12 +26,11 @@ from stream_app.shares import Kind, Share, Shares
 log = get_logger()
 
 _UNPROVEN_AT_ONCE = 8  # attempts at a receiver that did not answer well the last time, or was never asked
-_MOST_KNOWN = 10_000  # receivers remembered, the least recently used is forgotten
+_MOST_KNOWN = 10_000  # receivers remembered that proved good, and as many others
 _QUEUED = timedelta(seconds=2)  # who waits holds room that others need
 LONGEST_QUEUED = 3 * _QUEUED  # among those who are new, behind a probe, and for its turn
 _NEWCOMERS = 4  # of the room, one part in so many may wait in each of their two queues
 QUICK = timedelta(seconds=1)  # an attempt that takes longer is one of the slow ones from then on
-_PASSED_OVER = 10  # at a time, so that no call takes long
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,7 @@ class Receivers:
         self._newcomers = Newcomers(self._shares, most, most_bytes, _QUEUED.total_seconds())
         self._looks = Looks()
         public_suffixes()  # here, so that no callback waits for it
-        self._known: OrderedDict[str, Receiver] = OrderedDict()
+        self._known = Acquaintances(_MOST_KNOWN)
 
     async def ask(
         self, key: str, attempt: Callable[[], Awaitable[Outcome]], *, size: int, fresh: bool, again: bool = False
@@ -140,29 +139,16 @@ class Receivers:
     def states(self) -> dict[str, ReceiverState]:
         """Return the receivers that are known at the moment, for metrics."""
         now = self._clock()
-        return {key: receiver.state(now) for key, receiver in self._known.items()}
+        return {receiver.key: receiver.state(now) for receiver in self._known}
 
     def _receiver(self, key: str) -> Receiver:
-        receiver = self._known.get(key)
+        receiver = self._known.use(key)
         if receiver is None:
             limits = self._limits
             bulkhead = Bulkhead(min(limits.in_flight, _UNPROVEN_AT_ONCE), limits.in_flight)
-            receiver = self._known[key] = Receiver(key, bulkhead, Breaker(limits.failures, limits.pauses))
-            self._forget()
-        else:
-            self._known.move_to_end(key)
+            receiver = Receiver(key, bulkhead, Breaker(limits.failures, limits.pauses))
+            self._known.add(receiver)
         return receiver
-
-    def _forget(self) -> None:
-        """Forget the least recently used, passing over those that are in use."""
-        for _ in range(_PASSED_OVER):
-            if len(self._known) <= _MOST_KNOWN:
-                return
-            key, oldest = next(iter(self._known.items()))
-            if oldest.idle:
-                del self._known[key]
-            else:
-                self._known.move_to_end(key)
 
     async def _claim(self, receiver: Receiver, call: _Call) -> Share | None:
         kind = receiver.kind(QUICK.total_seconds())

@@ -314,9 +314,21 @@ async def test_of_a_million_receivers_a_bounded_number_is_known() -> None:
             await b.open()
             for number in range(1_000):
                 await b.ask(OK, f"http://{number}.example:80")
-            assert len(b.receivers.states()) == 100
+            assert len(b.receivers.states()) == 200
             assert "http://999.example:80" in b.receivers.states()
             assert "http://busy.example:80" in b.receivers.states()
+
+
+@in_virtual_time
+async def test_those_that_never_answer_make_nobody_new_again_who_did() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_MOST_KNOWN", 100)
+        async with bench() as b:
+            await b.prove()
+            for number in range(1_000):
+                await b.ask(SILENCE, f"http://{number}.example:80")
+            assert KEY in b.receivers.states()
+            assert len(b.receivers.states()) == 100 + 1
 
 
 @in_virtual_time
