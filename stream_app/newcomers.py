@@ -30,7 +30,7 @@ class _Queue:
         self.waiting[turn] = wanted
         self.size += wanted.size
 
-    def take(self, turn: _Turn) -> None:
+    def remove(self, turn: _Turn) -> None:
         """Let go of what may have been taken already."""
         if (wanted := self.waiting.pop(turn, None)) is not None:
             self.size -= wanted.size
@@ -56,7 +56,7 @@ class Newcomers:
         queue = self._again if again else self._first
         if not queue.waiting and self._shares.has_room(Kind.NEW, size):
             return self._shares.claim(Kind.NEW, ties, size)
-        if size > self._size:
+        if not self._most or size > self._size:
             return None
         turn: _Turn = asyncio.get_running_loop().create_future()
         self._put(queue, turn, _Wanted(ties, size))
@@ -69,12 +69,12 @@ class Newcomers:
             raise
         finally:
             alarm.cancel()
-            queue.take(turn)
+            queue.remove(turn)
 
     def _put(self, queue: _Queue, turn: _Turn, wanted: _Wanted) -> None:
         while len(queue.waiting) >= self._most or queue.size + wanted.size > self._size:
             oldest = next(iter(queue.waiting))
-            queue.take(oldest)
+            queue.remove(oldest)
             _answer(oldest, None)
         queue.put(turn, wanted)
 
@@ -84,7 +84,7 @@ class Newcomers:
             turn, wanted = next(iter(queue.waiting.items()))
             if not self._shares.has_room(Kind.NEW, wanted.size):
                 return
-            queue.take(turn)
+            queue.remove(turn)
             self._turns = (self._first, self._again) if queue is self._again else (self._again, self._first)
             if not turn.done():
                 turn.set_result(self._shares.claim(Kind.NEW, wanted.ties, wanted.size))

@@ -29,7 +29,7 @@ _UNPROVEN_AT_ONCE = 8  # attempts at a receiver that did not answer well the las
 _MOST_KNOWN = 10_000  # receivers remembered that proved good, and as many others
 _QUEUED = timedelta(seconds=2)  # who waits holds room that others need
 LONGEST_QUEUED = 3 * _QUEUED  # among those who are new, behind a probe, and for its turn
-_NEWCOMERS = 4  # of the room, one part in so many may wait in each of their two queues
+NEWCOMERS = 5  # of the room, one part in so many may wait in each of their two queues
 QUICK = timedelta(seconds=1)  # an attempt that takes longer is one of the slow ones from then on
 
 
@@ -78,7 +78,7 @@ class Receivers:
         self._limits = limits
         self._clock = clock
         self._shares = Shares(limits.total, limits.size)
-        most, most_bytes = max(1, limits.total // _NEWCOMERS), limits.size // _NEWCOMERS
+        most, most_bytes = limits.total // NEWCOMERS, limits.size // NEWCOMERS
         self._newcomers = Newcomers(self._shares, most, most_bytes, _QUEUED.total_seconds())
         self._looks = Looks()
         public_suffixes()  # here, so that no callback waits for it

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from callstream.runtime.settings import Settings
 from stream_app.callbacks_main import limits_of
+from stream_app.receivers import NEWCOMERS
 from stream_app.room import Room, Size
 
 
@@ -18,5 +19,19 @@ def test_whatever_receivers_hold_the_next_result_is_begun(records: int, size: in
     for lane, count, count_bytes in (("new", new, new_bytes), ("again", held - new, held_bytes - new_bytes)):
         for number in range(count):
             room.enter(lane, count_bytes if number == 0 else 0)
+    assert room.has("new")
+    assert room.has("again")
+
+
+@given(st.integers(20, 5_000), st.integers(2**20, 2**30), st.floats(0, 1))
+def test_whatever_waits_for_a_place_at_receivers_beside_that_the_next_result_is_begun(
+    records: int, size: int, again: float
+) -> None:
+    settings = Settings.model_validate({"callbacks": {"in_flight": records, "in_flight_bytes": size}})
+    limits, room = limits_of(settings), Room(Size(records, size), lanes=2)
+    held = limits.total + 2 * (limits.total // NEWCOMERS)
+    held_bytes = limits.size + 2 * (limits.size // NEWCOMERS)
+    for number in range(held):
+        room.enter("again" if number < again * held else "new", held_bytes // held)
     assert room.has("new")
     assert room.has("again")
