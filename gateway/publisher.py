@@ -1,7 +1,7 @@
 """Stores records in Kafka: acknowledged by `acks=all`, refused at once while that cannot be, never in silence."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Protocol
@@ -14,6 +14,7 @@ from callstream.runtime.logs import get_logger
 from callstream.runtime.producers import Producer
 from callstream.runtime.settings import Settings
 from gateway.budget import Budget
+from gateway.unacknowledged import Unacknowledged
 
 log = get_logger()
 
@@ -61,7 +62,6 @@ class KafkaPublisher:
         self._topics = topics
         self._bootstrap = settings.kafka.bootstrap
         self._deadline = settings.gateway.deadline.total_seconds()
-        self._most_records = settings.gateway.in_flight
         self._budget = budget
         self._options = client_options(settings, "gateway") | {
             "acks": "all",
@@ -74,31 +74,36 @@ class KafkaPublisher:
         self._producer: Producer | None = None
         self._seen = float("-inf")
         self._missing: list[str] = []
-        self._entering = 0  # records that wait for room in the producer's batches
-        self._in_flight: dict[asyncio.Future[object], float] = {}  # since when, the oldest first
+        self._sent = Unacknowledged(topics, settings.gateway.in_flight, settings.gateway.in_flight_bytes)
 
     @property
     def trouble(self) -> str | None:
         now = asyncio.get_running_loop().time()
         if self._producer is None or now - self._seen > _FRESH:
             return f"the broker at {self._bootstrap} does not answer"
-        # Where only some are missing, those whose topics are there can be served.
-        if self._missing and len(self._missing) == len(self._topics):
-            return missing_topics(self._missing)
-        if self._in_flight and now - next(iter(self._in_flight.values())) > self._deadline:
-            return f"the broker at {self._bootstrap} does not acknowledge what it is sent"
+        # Where something is wrong with some topics only, the others can be served.
+        troubles = [self._trouble_of(topic) for topic in self._topics]
+        if None in troubles:
+            return None
+        return missing_topics(self._missing) if self._missing else troubles[0]
+
+    def _trouble_of(self, topic: str) -> str | None:
+        if topic in self._missing:
+            return missing_topics([topic])
+        if self._sent.age(topic, asyncio.get_running_loop().time()) > self._deadline:
+            return f"the broker at {self._bootstrap} does not acknowledge what is sent to {topic}"
         return None
 
     async def publish(self, record: OutgoingRecord, client: str, by: float) -> None:
         producer, size = self._admit(record, client)
-        release = partial(self._budget.release, client, size)
+        release = partial(self._release, record.topic, client, size)
         try:
             sent = await self._enter(producer, record, by)
         except BaseException:
             release()
             raise
-        self._in_flight[sent] = asyncio.get_running_loop().time()
-        sent.add_done_callback(lambda future: self._settled(future, release))
+        self._sent.add(record.topic, sent, asyncio.get_running_loop().time())
+        sent.add_done_callback(lambda _: release())
         try:
             async with asyncio.timeout_at(by):
                 await asyncio.shield(sent)  # it stays in flight for as long as the producer holds it
@@ -122,18 +127,18 @@ class KafkaPublisher:
 
     def _admit(self, record: OutgoingRecord, client: str) -> tuple[Producer, int]:
         """Return the producer, and how many bytes are reserved for the record from here until it is settled."""
-        trouble = self.trouble or (missing_topics([record.topic]) if record.topic in self._missing else None)
+        trouble = self.trouble or self._trouble_of(record.topic)
         if trouble is not None:
             raise RefusedError(trouble, _BROKER_AWAY)
         assert self._producer is not None  # noqa: S101 - for mypy; else there is trouble
         size = len(record.value or b"")
-        if self._entering + len(self._in_flight) >= self._most_records or not self._budget.reserve(client, size, size):
+        if not self._sent.has_room(record.topic) or not self._budget.reserve(client, size, size):
             raise RefusedError("too many requests wait for the broker", _BUFFER_FULL)
+        self._sent.enter(record.topic, size)
         return self._producer, size
 
     async def _enter(self, producer: Producer, record: OutgoingRecord, by: float) -> asyncio.Future[object]:
         """Give the record to the producer, which takes it when there is room in its partition's batch."""
-        self._entering += 1
         try:
             async with asyncio.timeout_at(by):
                 sent: asyncio.Future[object] = await producer.send(
@@ -145,22 +150,18 @@ class KafkaPublisher:
             raise TooLargeError(str(error)) from error
         except KafkaError as error:
             raise RefusedError(repr(error), _BROKER_AWAY) from error
-        finally:
-            self._entering -= 1
         return sent
 
-    def _settled(self, future: asyncio.Future[object], release: Callable[[], None]) -> None:
-        del self._in_flight[future]
-        release()
-        if not future.cancelled():
-            future.exception()  # seen, also where nobody waits any more
+    def _release(self, topic: str, client: str, size: int) -> None:
+        self._sent.leave(topic, size)
+        self._budget.release(client, size)
 
     async def _watch(self) -> None:
         """Start the producer, look at the broker every second, tell of changes, renew a producer that has died."""
         said: str | None = ""
         while True:
             if self._producer is not None and self._producer.died:
-                log.error("producer.died", in_flight=len(self._in_flight))
+                log.error("producer.died", in_flight=self._sent.records)
                 dead, self._producer = self._producer, None
                 await self._stop(dead)
             if self._producer is None:
@@ -203,4 +204,4 @@ class KafkaPublisher:
     async def _stop(self, producer: Producer) -> None:
         """Flush and close; what the broker does not acknowledge within the deadline is given up, as is its answer."""
         if (error := await producer.end(self._deadline)) is not None:
-            log.warning("producer.cut-short", in_flight=len(self._in_flight), error=error)
+            log.warning("producer.cut-short", in_flight=self._sent.records, error=error)

@@ -1,0 +1,83 @@
+"""What is wrong with one topic is nothing to the others."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from callstream.contract.records import OutgoingRecord
+from callstream.runtime.settings import Settings
+from gateway import publisher
+from gateway.budget import Budget
+from gateway.publisher import KafkaPublisher, OutcomeUnknownError, RefusedError
+from tests.support.waiting import eventually
+
+SETTINGS = Settings.model_validate({"gateway": {"deadline": 0.2, "in_flight": 8}})
+STUCK, SOUND = "data.requests", "calculation.requests"
+
+
+class Producer:
+    """Takes everything, and acknowledges what goes to topics that have a leader."""
+
+    died = False
+
+    def __init__(self, **_: Any) -> None:
+        self.leaderless = {STUCK}
+        cluster = SimpleNamespace(partitions_for_topic=lambda _: {0})
+        self.client = SimpleNamespace(set_topics=lambda _: None, force_metadata_update=self._yes, cluster=cluster)
+
+    async def _yes(self) -> bool:
+        return True
+
+    async def start(self) -> None:
+        return
+
+    async def end(self, within: float) -> None:  # noqa: ARG002 - the producer's own
+        return
+
+    async def send(self, topic: str, *_: object, **__: object) -> asyncio.Future[object]:
+        sent: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        if topic not in self.leaderless:
+            sent.set_result(None)
+        return sent
+
+
+@pytest.fixture
+async def to_kafka(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[KafkaPublisher]:
+    monkeypatch.setattr(publisher, "Producer", Producer)
+    made = KafkaPublisher(SETTINGS, [STUCK, SOUND], Budget(SETTINGS.gateway.in_flight_bytes))
+    async with made.running():
+        await eventually(lambda: made.trouble is None)
+        yield made
+
+
+async def publish(to: KafkaPublisher, topic: str) -> None:
+    record = OutgoingRecord(topic, b"k", b"{}", ())
+    await to.publish(record, "127.0.0.1", asyncio.get_running_loop().time() + SETTINGS.gateway.deadline.total_seconds())
+
+
+async def test_a_topic_that_is_not_acknowledged_is_refused_alone(to_kafka: KafkaPublisher) -> None:
+    with pytest.raises(OutcomeUnknownError):
+        await publish(to_kafka, STUCK)
+    await eventually(lambda: to_kafka._trouble_of(STUCK) is not None)
+    with pytest.raises(RefusedError, match=f"does not acknowledge what is sent to {STUCK}"):
+        await publish(to_kafka, STUCK)
+    await publish(to_kafka, SOUND)
+    assert to_kafka.trouble is None
+
+
+async def test_where_no_topic_is_acknowledged_it_is_not_ready(to_kafka: KafkaPublisher) -> None:
+    producer: Any = to_kafka._producer
+    producer.leaderless = {STUCK, SOUND}
+    await asyncio.gather(publish(to_kafka, STUCK), publish(to_kafka, SOUND), return_exceptions=True)
+    await eventually(lambda: to_kafka.trouble is not None)
+
+
+async def test_what_waits_for_one_topic_leaves_room_for_another(to_kafka: KafkaPublisher) -> None:
+    waiting = [asyncio.create_task(publish(to_kafka, STUCK)) for _ in range(SETTINGS.gateway.in_flight)]
+    await asyncio.sleep(0)
+    await publish(to_kafka, SOUND)
+    found = await asyncio.gather(*waiting, return_exceptions=True)
+    assert {type(each) for each in found} == {OutcomeUnknownError, RefusedError}
