@@ -50,6 +50,7 @@ class Consumer(driver.Consumer):
         self._committing = asyncio.Lock()
         self._since = math.inf  # when the commit under way began
         self._found: dict[TP, int] = {}  # where each partition was to be begun, until it is given back
+        self._topics: dict[TP, str] = {}  # the topic that each partition was one of, by its id, until that is told
         self._saved: dict[TP, int] = {}  # what is committed of the partitions, as far as this process did it
         self._begun_again: set[TP] = set()  # of those that are moved, whose new beginning is not committed yet
         self._read_offset = _NoGuard()
@@ -84,6 +85,7 @@ class Consumer(driver.Consumer):
         if self.app.should_stop:
             return  # they stay as they were left
         self._found = {tp: each.position for tp, each in left.items()}
+        self._topics = {tp: each.topic for tp, each in left.items()}
         self.app.suspects.take_over(
             {
                 TopicPartition(*tp): Place(each.note, each.position, ends.get(tp, sys.maxsize))
@@ -129,7 +131,8 @@ class Consumer(driver.Consumer):
                 gap = moved.get(kafka_partition(tp))
                 offset = position if gap is None else gap.following
                 note = suspects.note(TopicPartition(*tp), offset)
-                noted[tp] = OffsetAndMetadata(offset, _Left.written(note, self._thread.ids.get(tp.topic, "")))
+                topic = self._thread.ids.get(tp.topic, self._topics.get(tp, ""))
+                noted[tp] = OffsetAndMetadata(offset, _Left.written(note, topic))
             self._since = time.monotonic()
             try:
                 committed = await self._thread.commit(noted)

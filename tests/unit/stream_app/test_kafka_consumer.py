@@ -43,6 +43,7 @@ async def test_a_log_that_is_read_again_is_committed_from_its_beginning_until_th
     consumer: Any = object.__new__(Consumer)
     consumer._committing = asyncio.Lock()
     consumer._begun_again = set()
+    consumer._topics = {}
     consumer._found = {here: 25}
     moved = {Partition(*here): Gap(25, 25, 0, "made anew", lost=True, anew=True)}
     consumer._saved = {}
@@ -63,13 +64,16 @@ async def test_what_did_not_come_through_is_committed_again_and_the_rest_only_wh
     here, gone = TP("calculation.requests", 0), TP("data.requests", 3)
     at = {TopicPartition(*here): 7, TopicPartition(*gone): 9}
     answers = [False, True]
+    ids: set[str] = set()
 
-    async def commit(_: Mapping[TP, OffsetAndMetadata]) -> bool:
+    async def commit(noted: Mapping[TP, OffsetAndMetadata]) -> bool:
+        ids.update(each.metadata for each in noted.values())
         return answers.pop(0)
 
     consumer: Any = object.__new__(Consumer)
     consumer._committing = asyncio.Lock()
     consumer._begun_again = set()
+    consumer._topics = dict.fromkeys((here, gone), "1" * 32)
     consumer._saved = {}
     commits = SimpleNamespace(unknown={Partition(*gone)})
     consumer._thread = SimpleNamespace(commit=commit, commits=commits, moved={}, ids={})
@@ -79,6 +83,7 @@ async def test_what_did_not_come_through_is_committed_again_and_the_rest_only_wh
     assert not await consumer._commit(consumer._filter_committable_offsets([]))
     assert consumer._filter_committable_offsets([]) == {here: 7, gone: 9}
     assert await consumer._commit({here: 7, gone: 9})
+    assert ids == {" topic=" + "1" * 32}, "the topics' ids that were found, until others are told"
     assert consumer._filter_committable_offsets([]) == {gone: 9}
     assert consumer.committing == 0
 
