@@ -217,13 +217,14 @@ class CallbackAgent:
 
     async def _park(self, job: _Job, progress: Progress, *, looks: bool = False) -> None:
         """Let the result wait until it is due, or until it `looks` whether its receiver is back."""
-        remaining = progress.due - self._clock()
+        now = self._clock()
+        remaining = progress.due - now
         if looks and self._receivers.may_look(job.receiver, job.result.size):
             tier = self._policy.look_tier(remaining, self._receivers.rest(job.receiver))
         else:
             tier = self._policy.wait_tier(remaining) if progress.waits else self._policy.tier_for(remaining)
         try:
-            await self._output.write(parked(job.record, self._topics.retry(tier), progress))
+            await self._output.write(parked(job.record, self._topics.retry(tier), progress._replace(parked=now)))
         except RecordTooLargeError as error:  # the tier takes less than `callstream topics` has it take
             await self.refuse(job.record, Reason.TOO_LARGE, f"it cannot wait in {self._topics.retry(tier)}: {error}")
 

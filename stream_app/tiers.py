@@ -38,18 +38,19 @@ class Tiers:
     def wake(self, record: Record) -> float:
         """Return when the record is to be processed, in seconds since the epoch: one in a tier has to wait.
 
-        It never holds those behind it for longer than its tier may, since it was first looked at.
+        It never holds those behind it for longer than its tier may, since it was first looked at. Records have the time
+        of the broker there, so of those that came together the first alone is waited for.
         """
         tier = self._tiers.get(record.partition.topic)
         if tier is None:
             return 0.0
         now = self._clock()
         try:
-            due = progress_of(record, now).due
-            parked = datetime.fromtimestamp(record.timestamp, UTC)
+            progress = progress_of(record, now)
+            stored = datetime.fromtimestamp(record.timestamp, UTC)
             head = self._head(record, now)
-            ahead = _ahead(parked, head.seen)
-            woken = self._policy.wake(tier, parked - ahead, due - ahead)
+            ahead = _ahead(stored, head.seen)
+            woken = self._policy.wake(tier, stored - ahead, _due(progress, stored) - ahead)
         except (HeaderError, ValueError, OverflowError, OSError):
             return 0.0  # the agent says what is wrong with it
         left = self._policy.longest_held(tier) - timedelta(seconds=self._monotonic() - head.since)
@@ -64,12 +65,18 @@ class Tiers:
 
 
 def by_our_clock(record: Record, progress: Progress, now: datetime) -> Progress:
-    """Return `progress` without what the clock of who wrote it was ahead of ours."""
+    """Return `progress` without what the clocks of who wrote it, and of the broker, were ahead of ours."""
     try:
-        due = progress.due - _ahead(datetime.fromtimestamp(record.timestamp, UTC), now)
+        stored = datetime.fromtimestamp(record.timestamp, UTC)
+        due = _due(progress, stored) - _ahead(stored, now)
     except (ValueError, OverflowError, OSError):  # a time that is none, or none that could be
         due = progress.due
     return progress._replace(first_seen=min(progress.first_seen, now), due=due)
+
+
+def _due(progress: Progress, stored: datetime) -> datetime:
+    """Return when the record is due by the clock of the broker, which stored it after it was written."""
+    return progress.due - (timedelta(0) if progress.parked is None else _ahead(progress.parked, stored))
 
 
 def _ahead(written: datetime, now: datetime) -> timedelta:

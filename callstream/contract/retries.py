@@ -14,6 +14,13 @@ PROGRESS_FIELDS = (
     HeaderField("callback_first_seen", "When its first attempt was due", TIME_EXAMPLE, rules(format="date-time")),
     HeaderField("callback_due", "When its next attempt is due", TIME_EXAMPLE, rules(format="date-time")),
     HeaderField("callback_last_error", "Why the last attempt failed", "the receiver answered 503"),
+    HeaderField(
+        "callback_parked",
+        "When it was written to its tier, by the clock by which it is due",
+        TIME_EXAMPLE,
+        rules(format="date-time"),
+        required=False,
+    ),
 )
 DEADLINE_FIELD = HeaderField(
     "callback_deadline",
@@ -22,7 +29,7 @@ DEADLINE_FIELD = HeaderField(
     rules(format="date-time"),
     required=False,
 )
-_ATTEMPTS, _WAITS, _FIRST_SEEN, _DUE, _LAST_ERROR = (field.name for field in PROGRESS_FIELDS)
+_ATTEMPTS, _WAITS, _FIRST_SEEN, _DUE, _LAST_ERROR, _PARKED = (field.name for field in PROGRESS_FIELDS)
 PROGRESS_HEADERS = frozenset(field.name for field in PROGRESS_FIELDS)
 DEADLINE_HEADER = DEADLINE_FIELD.name
 _ERROR_LIMIT = 1_024  # bytes
@@ -32,13 +39,17 @@ _EARLIEST, _LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(3000, 1, 1, tzin
 
 
 class Progress(NamedTuple):
-    """`attempts` were made; since the last one the result waited `waits` times for its receiver to be free."""
+    """`attempts` were made; since the last one the result waited `waits` times for its receiver to be free.
+
+    It was `parked` at that time, by the clock of who wrote `due`; None where it never was, or that is not known.
+    """
 
     attempts: int
     waits: int
     first_seen: datetime
     due: datetime
     last_error: str
+    parked: datetime | None = None
 
 
 def progress_of(record: Record, now: datetime) -> Progress:
@@ -58,6 +69,7 @@ def progress_of(record: Record, now: datetime) -> Progress:
             _time(texts[_FIRST_SEEN]),
             _time(texts[_DUE]),
             texts[_LAST_ERROR][:_ERROR_LIMIT],
+            _time(texts[_PARKED]) if _PARKED in texts else None,
         )
     except (KeyError, ValueError, OverflowError) as error:
         raise HeaderError(f"the headers of a waiting result cannot be read: {error!r}") from error
@@ -90,6 +102,7 @@ def parked(record: Record, topic: str, progress: Progress) -> OutgoingRecord:
         (_FIRST_SEEN, progress.first_seen.isoformat().encode()),
         (_DUE, progress.due.isoformat().encode()),
         (_LAST_ERROR, cut_bytes(progress.last_error, _ERROR_LIMIT)),
+        *(() if progress.parked is None else ((_PARKED, progress.parked.isoformat().encode()),)),
     )
     return OutgoingRecord(topic, record.key, record.value, (*without_progress(record.headers), *ours))
 

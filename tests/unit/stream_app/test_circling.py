@@ -73,7 +73,7 @@ async def ended(first: Record) -> tuple[bytes | None, int]:
 
 
 @given(
-    st.builds(Progress, st.integers(0, 12), st.integers(0, 3), times, times, st.just("x")),
+    st.builds(Progress, st.integers(0, 12), st.integers(0, 3), times, times, st.just("x"), st.none() | times),
     st.none() | times,
     st.floats(0, 4e11),
 )

@@ -39,9 +39,10 @@ class Clocks:
         return timedelta(seconds=self.seconds - began)
 
 
-def waiting(written: datetime, due: datetime, tier: str = "5s") -> Record:
-    left = parked(record(b"{}"), f"callback.retry.{tier}", Progress(1, 0, written, due, "the receiver answered 500"))
-    return record(b"{}", topic=left.topic, headers=left.headers, timestamp=written.timestamp())
+def waiting(written: datetime, due: datetime, tier: str = "5s", stored: datetime | None = None) -> Record:
+    progress = Progress(1, 0, written, due, "the receiver answered 500", written)
+    left = parked(record(b"{}"), f"callback.retry.{tier}", progress)
+    return record(b"{}", topic=left.topic, headers=left.headers, timestamp=(stored or written).timestamp())
 
 
 def test_it_waits_until_it_is_due() -> None:
@@ -53,6 +54,20 @@ def test_who_writes_with_a_clock_that_is_two_hours_ahead_holds_nothing_up() -> N
     left = waiting(ahead, ahead + timedelta(seconds=5.5))
     assert Clocks().out(left) == timedelta(seconds=5.5)
     assert by_our_clock(left, progress_of(left, NOW), NOW).due == NOW + timedelta(seconds=5.5)
+
+
+def test_what_a_clock_two_hours_ahead_wrote_is_due_by_the_clock_of_the_broker_that_stored_it() -> None:
+    ahead = NOW + timedelta(hours=2)
+    left = waiting(ahead, ahead + timedelta(seconds=5.5), stored=NOW)
+    assert Clocks().out(left) == timedelta(seconds=5.5)
+    assert by_our_clock(left, progress_of(left, NOW), NOW).due == NOW + timedelta(seconds=5.5)
+
+
+def test_of_those_that_were_stored_together_the_first_alone_is_waited_for() -> None:
+    clocks = Clocks()
+    far = NOW + timedelta(hours=1)
+    heads = [waiting(far, far, stored=NOW)._replace(offset=offset) for offset in range(60)]
+    assert sum((clocks.out(head) for head in heads), timedelta(0)) <= HELD
 
 
 @pytest.mark.parametrize("written", [1e11, 2.4e11, 1e300, math.nan, math.inf, -1e11])
