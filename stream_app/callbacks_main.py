@@ -80,8 +80,8 @@ def limits_of(settings: Settings) -> Limits:
         in_flight=own.receiver_in_flight,
         queue=own.receiver_queue,
         # The other half is for what is read, parked and told, so that nobody waits for that.
-        total=max(1, own.in_flight // 2),
-        size=max(1, own.in_flight_bytes // 2),
+        total=own.in_flight // 2,
+        size=own.in_flight_bytes // 2,
         failures=own.breaker_failures,
         pauses=Policy(own.schedule, own.retry_after_cap).pauses,
     )

@@ -171,7 +171,7 @@ class Callbacks(Group):
     window: PositiveInt = Field(
         10_000, description="Records a partition that may be begun and not committed: the bound on duplicates"
     )
-    in_flight: PositiveInt = Field(2_000, description="Callbacks under way in one process, half of them at receivers")
+    in_flight: int = Field(2_000, ge=20, description="Callbacks under way in one process, half of them at receivers")
     in_flight_bytes: int = Field(
         64 * _MIB, ge=_MIB, description="Bytes of results under way in one process; beyond them no more are begun"
     )
