@@ -4,8 +4,9 @@
 
 `callbacks` runs in this process, without a broker, over real connections to a server in another one; a stub resolver
 gives every name an address of its own. The same open load of quick receivers and of new ones, each asked once, is
-offered twice: alone, and beside 200 hosts that answer after 14 s, 2,000 names that are used once and hang, and one
-name that hangs in 500 spellings. Compared is the time from a result to its callback's answer.
+offered three times: alone, beside as many others that answer at once, and beside 200 hosts that answer after 14 s,
+2,000 names that are used once and hang, and one name that hangs in 500 spellings. Compared is the time from a result
+to its callback's answer: against alone, which holds the work that any others make, and against the others that behave.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ import multiprocessing
 import statistics
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from enum import StrEnum
 from itertools import islice, product
 from multiprocessing.connection import Connection
 from socket import AddressFamily
@@ -127,20 +129,29 @@ def spellings() -> Iterator[str]:
         yield f"{''.join(name)}{dot}example"
 
 
-async def offered(load: Load, rate: float, seconds: float, *, strange: bool) -> None:
+class Others(StrEnum):
+    """Who is there beside the quick and the new."""
+
+    NONE = "alone"
+    WELL_BEHAVED = "beside others"
+    STRANGE = "beside strange ones"
+
+
+async def offered(load: Load, rate: float, seconds: float, others: Others) -> None:
     spelled = list(islice(spellings(), SPELLINGS))
     loads: list[Awaitable[None]] = [
         load.at(rate, seconds, lambda number: ("quick", f"q.quick-{number % QUICK}.example", "/quick")),
         load.at(NEW_A_SECOND, seconds, lambda number: ("new", f"n.new-{number}.example", "/quick")),
     ]
-    if strange:
+    if others is not Others.NONE:
         each = seconds - 1
+        crawl, hang = ("/crawl", "/hang") if others is Others.STRANGE else ("/quick", "/quick")
         loads += [
             load.at(
-                CRAWLING_A_SECOND, each, lambda number: ("crawling", f"c.crawls-{number % CRAWLING}.example", "/crawl")
+                CRAWLING_A_SECOND, each, lambda number: ("crawling", f"c.crawls-{number % CRAWLING}.example", crawl)
             ),
-            load.at(HANGING / each, each, lambda number: ("hanging", f"h.hangs-{number}.example", "/hang")),
-            load.at(SPELLINGS / each, each, lambda number: ("spelled", spelled[number], "/hang")),
+            load.at(HANGING / each, each, lambda number: ("hanging", f"h.hangs-{number}.example", hang)),
+            load.at(SPELLINGS / each, each, lambda number: ("spelled", spelled[number], hang)),
         ]
     await asyncio.gather(*loads)
     await asyncio.sleep(1)
@@ -151,25 +162,24 @@ def told(name: str, kind: str, times: list[float]) -> float:
     hundredths = statistics.quantiles(times, n=100)
     missed = sum(each == float("inf") for each in times)
     print(
-        f"{name:17} {kind:5} {len(times)} jobs  p50 {hundredths[49]:.1f} ms  p99 {hundredths[98]:.1f} ms"
+        f"{name:19} {kind:5} {len(times)} jobs  p50 {hundredths[49]:.1f} ms  p99 {hundredths[98]:.1f} ms"
         f"  max {times[-1]:.1f} ms  not within a second {missed}"
     )
     return hundredths[98]
 
 
-async def once(port: int, rate: float, seconds: float, *, strange: bool) -> dict[str, float]:
+async def once(port: int, rate: float, seconds: float, others: Others) -> dict[str, float]:
     """Return the p99 of quick and new receivers, in milliseconds."""
     settings = Settings.model_validate({"egress": {"allow": "127.0.0.0/8"}})
     with patch("callstream.runtime.egress.Names", Resolver):
         async with open_transport(settings.callbacks.in_flight, EgressGuard(settings.egress)) as transport:
             timed = Timed(HttpDelivery(transport, settings.callbacks.deadline))
             dispatcher = Dispatcher(settings, timed)
-            load = Load(dispatcher, timed, port, f"{strange}")
+            load = Load(dispatcher, timed, port, others.name)
             gc.collect()
             gc.freeze()  # as the process does when it is ready
-            await offered(load, rate, seconds, strange=strange)
-            name = "with strange ones" if strange else "alone"
-            found = {kind: told(name, kind, load.milliseconds(kind)) for kind in load.sent}
+            await offered(load, rate, seconds, others)
+            found = {kind: told(others, kind, load.milliseconds(kind)) for kind in load.sent}
             dispatcher.workload.revoke(list(dispatcher.workload.positions()))
             await dispatcher.workload.drain(1)
     return found
@@ -183,11 +193,13 @@ async def measure(seconds: float, rate: float) -> None:
     server.start()
     try:
         port = await asyncio.to_thread(ours.recv)
-        alone = await once(port, rate, seconds, strange=False)
-        beside = await once(port, rate, seconds, strange=True)
+        found = {others: await once(port, rate, seconds, others) for others in Others}
     finally:
         server.terminate()
-    print("p99 beside strange ones, as a multiple: ", {kind: round(beside[kind] / alone[kind], 2) for kind in alone})
+    strange = found.pop(Others.STRANGE)
+    for others, times in found.items():
+        ratios = {kind: round(strange[kind] / times[kind], 2) for kind in times}
+        print(f"p99 beside strange ones, as a multiple of {others}: {ratios}")
 
 
 def main(seconds: float = 22, rate: float = 200) -> None:
