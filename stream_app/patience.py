@@ -64,6 +64,7 @@ class Patience:
             return None
         finally:
             self._alarm.cancel()
+            del self._alarm, self._limit  # their context leads back here, and what is in a circle is collected late
 
     def _arm(self) -> None:
         due = self._loop.time() + self._seconds

@@ -1,10 +1,11 @@
 """An attempt holds the room of the quick for a second; then it is a slow one, or cut short where those have no room."""
 
 import asyncio
+import gc
 
 import pytest
 
-from callstream.runtime.egress import AddressTakenError
+from callstream.runtime.egress import AddressTakenError, dials_seen_by
 from callstream.runtime.ties import ties_of
 from stream_app.outcome import Delivered, Outcome
 from stream_app.patience import Patience
@@ -96,3 +97,20 @@ async def test_an_address_where_enough_is_under_way_is_not_dialled() -> None:
     Patience(shares, other, 1.0, lambda: None).dials("192.0.2.8")
     with pytest.raises(AddressTakenError):
         Patience(shares, other, 1.0, lambda: None).dials("192.0.2.7")
+
+
+async def test_an_attempt_that_is_over_leaves_nothing_for_the_garbage_collector() -> None:
+    async def attempt() -> None:
+        patience, *_ = watching(Shares(100, 10_000))
+        with dials_seen_by(patience.dials):
+            assert await patience.run(lambda: lasting(0)) == OK
+
+    gc.collect()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        await asyncio.create_task(attempt())
+        gc.collect()
+        assert [each for each in gc.garbage if isinstance(each, Patience)] == []
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
