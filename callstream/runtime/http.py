@@ -109,24 +109,28 @@ class SharedTransport(httpx.AsyncBaseTransport):
             raise
         place.cut, place.turned_back = None, False
         assert isinstance(response.stream, httpx.AsyncByteStream)  # noqa: S101 - for mypy; the transport is async
-        response.stream = _HeldStream(response, response.stream, partial(self._places.give, place))
+        response.stream = _HeldStream(response, response.stream, place, partial(self._places.give, place))
         return response
 
 
 class _HeldStream(httpx.AsyncByteStream):
-    """An answer's body, which calls `give` once, when it is closed or nobody has it any more.
+    """An answer's body, which calls `give` once for its place, when it is closed or nobody has it any more.
 
     httpx lets an answer and its stream hold each other: all that the connection had would stay until a collection.
     """
 
-    def __init__(self, response: httpx.Response, stream: httpx.AsyncByteStream, give: Callable[[], None]) -> None:
+    def __init__(
+        self, response: httpx.Response, stream: httpx.AsyncByteStream, place: Place, give: Callable[[], None]
+    ) -> None:
         self._response = weakref.ref(response)
+        self._place = place
         self._stream = stream
         self._give = weakref.finalize(self, give)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         async for piece in self._stream:
             yield piece
+        self._place.answered = True
 
     async def aclose(self) -> None:
         try:

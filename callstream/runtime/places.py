@@ -12,6 +12,7 @@ from callstream.contract.receivers import canonical_host
 from callstream.runtime.ties import Tie, address_tie, public_suffixes, ties_of
 
 QUICK = 1.0  # seconds; what holds its place for longer is slow
+SLOW = 5.0  # seconds; what has not answered by then is silent
 _LATE = 0.1  # seconds that a timer is late where the loop was held up
 _MOST_KNOWN = 10_000  # hosts remembered, the least recently used is forgotten
 _WEIGHT = 2  # what may be in one hand, for each place that is left free: two thirds of all, for one alone
@@ -22,32 +23,37 @@ class Pace(IntEnum):
 
     QUICK = 0  # it lets go soon
     NEW = 1  # nothing is known
-    SLOW = 2  # it holds what it gets
+    SLOW = 2  # it answers, later
+    SILENT = 3  # it holds what it gets, and whether it will answer is not known
 
 
-_OTHERS = ((Pace.NEW, Pace.SLOW), (Pace.QUICK, Pace.SLOW), (Pace.QUICK, Pace.NEW))
-_LEAST = (4, 4, 8)  # the part that the others leave to each pace: one in so many
+_LEAST = (4, 3, 2, 1)  # the part that the others leave to each pace, in sixteenths
 
 
 class Host:
     """What is known of a host: in whose hand it is, and behind whom it waits."""
 
-    __slots__ = ("line", "owner", "pace")
+    __slots__ = ("line", "name", "owner", "pace")
 
     def __init__(self, name: str) -> None:
+        self.name = name
         *_, self.owner = ties_of(f"http://{f'[{name}]' if ':' in name else name}:80")
         self.line = self.owner  # or an address, where others held enough at it
         self.pace = Pace.NEW
 
 
 class Place:
-    """A connection's place. `cut`, where it is set, ends what holds it, which then waits for another."""
+    """A connection's place. `cut`, where it is set, ends what holds it, which then waits for another.
 
-    __slots__ = ("alarm", "cut", "host", "line", "overdue", "pace", "ties", "turned_back", "uncounted")
+    Who has read an answer to its end sets `answered`; `shown` is what the host's pace is so far, if it does answer.
+    """
+
+    __slots__ = ("alarm", "answered", "cut", "host", "line", "pace", "shown", "ties", "turned_back", "uncounted")
 
     def __init__(self, host: Host) -> None:
         self.host = host
-        self.overdue = False
+        self.answered = False
+        self.shown = Pace.QUICK
         self.turned_back = False  # from an address
         self.cut: Callable[[], None] | None = None
         self.alarm: asyncio.TimerHandle | None = None
@@ -71,8 +77,9 @@ class Places:
 
     def __init__(self, limit: int) -> None:
         self._free = limit
-        self._least = [limit // part for part in _LEAST]
-        self._used = [0, 0, 0]
+        self._least = [limit * part // 16 for part in _LEAST]
+        self._kept = [*self._least]  # what of it is free
+        self._used = [0] * len(Pace)
         self._held: dict[Tie, int] = {}
         self._queues = [_Queue(pace, self._held) for pace in Pace]
         self._hosts: OrderedDict[str, Host] = OrderedDict()
@@ -86,7 +93,7 @@ class Places:
             self._count(place, 1)
         else:
             await self._wait(place)
-        self._arm(place)
+        self._arm(place, QUICK)
         return place
 
     def give(self, place: Place) -> None:
@@ -94,7 +101,7 @@ class Places:
         assert place.alarm is not None  # noqa: S101 - for mypy; it was taken
         place.alarm.cancel()
         if not place.turned_back:
-            place.host.pace = Pace.SLOW if place.overdue else Pace.QUICK
+            self._learn(place)
         self._count(place, -1)
         self._hand_out()
 
@@ -113,6 +120,12 @@ class Places:
             place.host.line = tie
         return not place.turned_back
 
+    def _learn(self, place: Place) -> None:
+        host, silent = place.host, place.shown > Pace.QUICK and not place.answered
+        host.pace = Pace.SILENT if silent else place.shown
+        if silent and self._hosts.get(host.name) is host:  # it is forgotten before those that answer
+            self._hosts.move_to_end(host.name, last=False)
+
     def _host(self, name: str) -> Host:
         name = canonical_host(name)
         host = self._hosts.get(name)
@@ -125,14 +138,7 @@ class Places:
         return host
 
     def _free_for(self, pace: Pace) -> int:
-        used, least = self._used, self._least
-        one, other = _OTHERS[pace]
-        free = self._free
-        if used[one] < least[one]:
-            free -= least[one] - used[one]
-        if used[other] < least[other]:
-            free -= least[other] - used[other]
-        return free
+        return self._free - sum(self._kept) + self._kept[pace]
 
     def _has(self, pace: Pace, held: int) -> bool:
         return held < _WEIGHT * self._free_for(pace)
@@ -141,6 +147,7 @@ class Places:
         """Count one place more (1), or less (-1)."""
         self._free -= by
         self._used[place.pace] += by
+        self._kept[place.pace] = max(self._least[place.pace] - self._used[place.pace], 0)
         for tie in place.ties:
             self._change(tie, by)
 
@@ -155,22 +162,31 @@ class Places:
         for queue in lined_up:
             queue.line_up(tie)
 
-    def _arm(self, place: Place) -> None:
-        due = asyncio.get_running_loop().time() + QUICK
+    def _arm(self, place: Place, seconds: float) -> None:
+        due = asyncio.get_running_loop().time() + seconds
         place.alarm = asyncio.get_running_loop().call_at(due, self._ring, place, due)
 
     def _ring(self, place: Place, due: float) -> None:
-        """Count a place as a slow one's, or end what holds it: else those that hang would fill what is for others."""
+        """Count a place that is held for longer than its pace as a silent one's, or end what holds it.
+
+        Else those that hang would fill what is for others.
+        """
         if asyncio.get_running_loop().time() - due > _LATE:  # it was we who were held up: it may be over by now
-            self._arm(place)
+            self._arm(place, QUICK)
             return
-        place.overdue, place.host.pace = True, Pace.SLOW
-        if place.pace is Pace.SLOW:
-            return
-        before = place.pace
+        if place.shown is Pace.QUICK:
+            place.shown = Pace.SLOW
+            self._arm(place, SLOW - QUICK)
+        else:
+            place.shown = Pace.SILENT
+        if place.shown > place.pace:
+            self._move(place)
+
+    def _move(self, place: Place) -> None:
+        before, place.host.pace = place.pace, Pace.SILENT
         self._count(place, -1)
-        place.pace = Pace.SLOW
-        if self._free_for(Pace.SLOW) > 0:
+        place.pace = Pace.SILENT
+        if self._free_for(Pace.SILENT) > 0:
             place.ties = list(dict.fromkeys([*place.ties, *place.uncounted]))
         else:
             place.pace = before

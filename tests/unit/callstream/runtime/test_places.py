@@ -6,6 +6,7 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from unittest.mock import patch
 
 import httpx
 import pytest
@@ -20,13 +21,14 @@ CROWD = 2 * LIMIT
 
 
 class Internet(httpx.AsyncBaseTransport):
-    """Hosts that answer at once, except those with `hangs` in their names, and for the first time `late` ones.
+    """Hosts that answer at once, except those with `hangs` in their names, and `late` ones, which take 3 s.
 
     Those with `crowded` in their names share an address, all others have one each.
     """
 
     def __init__(self) -> None:
         self.asked: Counter[str] = Counter()
+        self.silent = set[str]()
         self.under_way = 0
         numbers = itertools.count()
         self._addresses = defaultdict[str, str](lambda: f"2001:db8:{next(numbers):x}::1")
@@ -37,7 +39,7 @@ class Internet(httpx.AsyncBaseTransport):
         try:
             dialled("192.0.2.7" if "crowded" in host else self._addresses[host])
             self.asked[host] += 1
-            if "hangs" in host:
+            if "hangs" in host or host in self.silent:
                 await asyncio.Event().wait()
             if "late" in host:
                 await asyncio.sleep(3)
@@ -75,7 +77,7 @@ class Fetches:
             task.cancel()
         await asyncio.gather(*self._begun, return_exceptions=True)
         places = self.transport._places
-        assert (places._free, places._used) == (self._limit, [0, 0, 0])
+        assert (places._free, places._used) == (self._limit, [0, 0, 0, 0])
 
 
 @pytest.mark.parametrize("name", ["{}.hangs.example", "a.hangs-crowded-{}.example"], ids=["one domain", "one address"])
@@ -129,7 +131,30 @@ async def test_no_crowd_for_one_host_is_cut_short() -> None:
 async def test_one_host_alone_has_the_greater_part_of_what_is_not_for_others() -> None:
     fetches = Fetches()
     await fetches.begin(*["hangs.example"] * CROWD)
-    assert LIMIT / 3 < fetches.internet.under_way <= LIMIT / 2
+    assert LIMIT / 4 < fetches.internet.under_way <= LIMIT / 2
+    await fetches.end()
+
+
+@in_virtual_time
+async def test_names_that_hang_leave_places_for_hosts_that_answer_late() -> None:
+    fetches = Fetches()
+    await fetches.get("late.example")
+    await fetches.begin(*[f"hangs-{number}.example" for number in range(CROWD)], seconds=60)
+    for _ in range(5):
+        async with asyncio.timeout(3.1):
+            await asyncio.gather(*[fetches.get("late.example") for _ in range(10)])
+    await fetches.end()
+
+
+@in_virtual_time
+async def test_names_that_hang_after_they_answered_late_leave_places_for_those_that_go_on_answering() -> None:
+    fetches = Fetches()
+    late = [f"late-{number}.example" for number in range(CROWD)]
+    await fetches.begin("late.example", *late, seconds=60)
+    fetches.internet.silent.update(late)
+    await fetches.begin(*late, seconds=100)  # each had 5 s
+    async with asyncio.timeout(3.1):
+        await fetches.get("late.example")
     await fetches.end()
 
 
@@ -137,12 +162,31 @@ async def test_one_host_alone_has_the_greater_part_of_what_is_not_for_others() -
 async def test_a_host_is_known_by_its_last_request() -> None:
     places = Places(8)
     paces = []
-    for seconds in (0.5, 2, 0.5, 0):
+    for seconds, answered in ((0.5, True), (2, True), (0.5, True), (2, False), (2, True), (6, True), (0.5, False)):
         place = await places.take("a.example")
         paces.append(place.pace)
         await asyncio.sleep(seconds)
+        place.answered = answered
         places.give(place)
-    assert paces == [Pace.NEW, Pace.QUICK, Pace.SLOW, Pace.QUICK]
+    assert paces == [Pace.NEW, Pace.QUICK, Pace.SLOW, Pace.QUICK, Pace.SILENT, Pace.SLOW, Pace.SILENT]
+    assert (await places.take("a.example")).pace is Pace.QUICK
+
+
+@in_virtual_time
+async def test_hosts_that_are_silent_are_forgotten_first() -> None:
+    places = Places(8)
+
+    async def ask(host: str, *, answered: bool) -> None:
+        place = await places.take(host)
+        await asyncio.sleep(2)
+        place.answered = answered
+        places.give(place)
+
+    with patch("callstream.runtime.places._MOST_KNOWN", 4):
+        await ask("late.example", answered=True)
+        for number in range(8):
+            await ask(f"hangs-{number}.example", answered=False)
+        assert (await places.take("late.example")).pace is Pace.SLOW
 
 
 async def started(places: Places, *hosts: str) -> list[asyncio.Task[Place]]:
@@ -204,6 +248,6 @@ async def test_whatever_comes_and_goes_no_place_is_lost_or_given_twice() -> None
         chance.choice(fetches).cancel()
     await asyncio.wait(fetches)
     assert most <= 16
-    assert (places._free, places._used) == (16, [0, 0, 0])
+    assert (places._free, places._used) == (16, [0, 0, 0, 0])
     assert places._held == {}
     assert all((queue.lines, queue.turns) == ({}, {}) for queue in places._queues)
