@@ -14,6 +14,7 @@ from starlette.status import (
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from callstream.contract.framing import is_mostly_framing
 from gateway.budget import Budget
 from gateway.connections import Connections, client_name
 from gateway.refusals import RefusedRequestError, refusal
@@ -25,7 +26,6 @@ _LIGHT = 4 * 1024  # bytes of a whole request that are not counted: with as many
 _KEPT_A_BYTE = 2  # bytes that the fields of a head take for each byte of it
 _FED_AT_ONCE = 16 * 1024  # bytes that the parser gets between two looks at what it made of them
 _TOO_MUCH = "nothing was stored: too many bytes are under way"
-_BODY_A_FRAMING = 4  # bytes of a chunked body for each byte that frames it, beyond those that a head may have
 _DROPPED_LIMIT = 8 * 2**20  # bytes that are read and dropped, so that the client comes to read its answer
 
 
@@ -107,7 +107,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._look_at_head(len(data))
         elif self._receiving:
             self._wire += len(data)
-            if self._wire - self._body > _HEAD_LIMIT + self._body // _BODY_A_FRAMING:
+            if is_mostly_framing(self._wire, self._body):
                 self._refuse(HTTP_400_BAD_REQUEST, "the chunks are too small, or what comes with them too large")
 
     def _parse(self, data: bytes | memoryview) -> None:

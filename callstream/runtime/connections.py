@@ -12,6 +12,8 @@ from weakref import WeakSet
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 
+from callstream.contract.framing import is_mostly_framing
+
 _HEAD_LIMIT = 16 * 1024  # bytes before an answer's body, with the interim answers (1xx) before it
 _INTERIM = 8  # of those that come at once; each is ten times as large in memory until it is read
 FIELD_LIMIT = 8_190  # bytes of one header
@@ -26,11 +28,12 @@ class AnswerError(aiohttp.ClientConnectionError):
 
 
 class _Protocol(ResponseHandler):
-    """Takes one answer a request: nothing before the request, nothing behind the answer, and no endless head."""
+    """Takes one answer a request: nothing before the request, nothing behind the answer, no endless head or framing."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop=loop)
         self._room = 0  # bytes that the head may still have
+        self._wire = 0  # bytes since the head
         self._expecting = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -41,6 +44,7 @@ class _Protocol(ResponseHandler):
 
     def set_response_params(self, **params: Any) -> None:  # noqa: ANN401 - as aiohttp has it
         self._room = _HEAD_LIMIT
+        self._wire = 0
         self._expecting = True
         super().set_response_params(**params)
 
@@ -67,11 +71,17 @@ class _Protocol(ResponseHandler):
             if self._expecting and not self._room:
                 self._refuse(f"more than {_HEAD_LIMIT} bytes came before the answer's body")
             elif data:
-                super().data_received(data)
+                self._read_body(data)
         elif data and (self._payload is None or self._payload.is_eof()):
             self.force_close()  # nobody asked for this
         else:
-            super().data_received(data)
+            self._read_body(data)
+
+    def _read_body(self, data: bytes) -> None:
+        super().data_received(data)
+        self._wire += len(data)
+        if self._payload is not None and is_mostly_framing(self._wire, self._payload.total_bytes):
+            self._refuse("the chunks are too small, or what comes with them too large")
 
     def close(self) -> None:
         """Close at once where something is left, either way: it would stay for as long as the peer likes."""
@@ -81,8 +91,11 @@ class _Protocol(ResponseHandler):
             super().close()
 
     def _refuse(self, why: str) -> None:
+        error = AnswerError(why)
+        if self._payload is not None:  # first: with the connection's end it would say just that it is not complete
+            self._payload.set_exception(error)
         self.abort()
-        self.set_exception(AnswerError(why))
+        self.set_exception(error)
 
 
 class Connector(aiohttp.TCPConnector):

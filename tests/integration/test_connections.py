@@ -226,6 +226,34 @@ async def test_an_endless_head_is_no_answer(flood: bytes) -> None:
     assert sent < 32 * MIB
 
 
+CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "flood",
+    [b"1\r\n1\r\n" * 10_000, b"1;" + b"x" * 60_000, (b"1;" + b"x" * 1_000 + b"\r\n1\r\n") * 60],
+    ids=["bytes", "extension", "extensions"],
+)
+async def test_a_body_that_is_little_but_framing_is_no_answer_to_a_fetch(flood: bytes) -> None:
+    async def pour(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(CHUNKED + flood)
+        await writer.drain()
+
+    async with serving(pour) as server, delivering() as deliver, open_client(10, GUARD) as http:
+        with pytest.raises(TaskError, match="the chunks are too small"):
+            await fetched(http, server.url)
+        assert await deliver(server.url) == Delivered(200)  # its status was known before
+
+
+@pytest.mark.parametrize("size", [32, 1_000, 100_000])
+async def test_an_answer_in_chunks_of_some_size_is_read_whole(size: int) -> None:
+    text = b'"' + b"a" * 900_000 + b'"'
+    chunks = (text[begin : begin + size] for begin in range(0, len(text), size))
+    answer = CHUNKED + b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks) + b"0\r\n\r\n"
+    async with serving(saying(answer)) as server, open_client(10, GUARD) as http:
+        assert await fetched(http, server.url) == "a" * 900_000
+
+
 async def test_what_an_answer_took_is_free_with_its_end_and_not_with_a_collection() -> None:
     async def hang(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n[")
