@@ -1,13 +1,14 @@
 """How many bytes of answers and results the tasks under way may keep, all together."""
 
 import asyncio
+import math
 import sys
 from collections.abc import Hashable
 from types import TracebackType
 from typing import Self
 
 _SMALL = 16 * 1024  # bytes that every task may hold as long as there is room at all
-_LEAD = 30.0  # seconds for which a task goes on beyond the limit before another one that waits may
+_LEAD = 1.0  # seconds for which a task goes on beyond the limit before another one that waits may
 
 
 class Budget:
@@ -18,8 +19,8 @@ class Budget:
     n + 1 to who comes.
 
     What an item came to is kept until its task is done, so tasks that wait could hold what they wait for. Hence in each
-    lane one of those that wait, first who holds the least, goes on beyond the limit: until its task is done, or, where
-    others wait, for half a minute. What such tasks keep then is bounded as well.
+    lane one of those that wait, first who began to wait first, goes on beyond the limit: until its task is done, or,
+    where others wait, for a second. What such tasks keep then is bounded as well.
     """
 
     def __init__(self, limit: int, lanes: int = 1) -> None:
@@ -58,6 +59,7 @@ class Budget:
         """Return when there was room, which is then taken."""
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         lane = share.lane
+        share.since = min(share.since, asyncio.get_running_loop().time())
         lane.waiting.setdefault(share, {})[place] = size
         self._hand_out(lane)
         try:
@@ -109,11 +111,11 @@ class Budget:
         return left >= 0 and share.held + size <= max(_SMALL, left // holders)
 
     def _hand_out(self, lane: "_Lane") -> None:
-        for share in sorted(lane.waiting, key=lambda share: share.held):
+        for share in sorted(lane.waiting, key=lambda share: share.since):
             self._serve(share)
         now = asyncio.get_running_loop().time()
         if lane.waiting and (lane.lead is None or (now >= lane.until and lane.beyond <= self._spare)):
-            lane.lead = min(lane.waiting, key=lambda share: share.held)
+            lane.lead = min(lane.waiting, key=lambda share: share.since)
             lane.until = now + _LEAD
             self._serve(lane.lead)
             asyncio.get_running_loop().call_at(lane.until, self._hand_out, lane)
@@ -155,6 +157,7 @@ class Share:
         self.lane = lane
         self.held = 0
         self.beyond = 0  # the limit, of what is held
+        self.since = math.inf  # in the loop's time: when it waited first
 
     def grab(self, size: int) -> bool:
         """Return whether there was room for `size` bytes more at once, which is then taken."""

@@ -68,7 +68,7 @@ async def test_one_that_hangs_beyond_the_limit_does_not_hold_up_the_others_that_
         await hanging.take(LIMIT // 8)
         began = asyncio.get_running_loop().time()
         await other.take(50)
-        assert asyncio.get_running_loop().time() - began == 30
+        assert asyncio.get_running_loop().time() - began == 1
 
 
 @in_virtual_time
@@ -108,7 +108,7 @@ async def test_however_much_tasks_want_they_leave_something_to_who_comes(tasks: 
             assert small.grab(left // (tasks + 2))
 
 
-async def test_of_those_that_wait_who_holds_the_least_is_first() -> None:
+async def test_of_those_that_wait_who_waited_first_is_first() -> None:
     budget = Budget(LIMIT)
     async with led(budget):
         with budget.share() as first, budget.share() as much, budget.share() as little:
@@ -117,9 +117,9 @@ async def test_of_those_that_wait_who_holds_the_least_is_first() -> None:
             await little.take(10)
             waiting = [await begun(share.take(20)) for share in (much, little)]
             first.give(15)
-            await waiting[1]
-            assert not waiting[0].done()
-            waiting[0].cancel()
+            await waiting[0]
+            assert not waiting[1].done()
+            waiting[1].cancel()
 
 
 async def test_a_wait_that_is_cancelled_takes_nothing() -> None:
