@@ -50,7 +50,6 @@ class Consumer(driver.Consumer):
         self._committing = asyncio.Lock()
         self._since = math.inf  # when the commit under way began
         self._found: dict[TP, int] = {}  # where each partition was to be begun, until it is given back
-        self._topics: dict[TP, str] = {}  # the topic that each partition was one of, by its id, until that is told
         self._saved: dict[TP, int] = {}  # what is committed of the partitions, as far as this process did it
         self._begun_again: set[TP] = set()  # of those that are moved, whose new beginning is not committed yet
         self._read_offset = _NoGuard()
@@ -75,7 +74,9 @@ class Consumer(driver.Consumer):
         left = {TP(*tp): _Left.read(found) for tp, found in (await self._thread.committed(assigned)).items()}
         topics = await self._thread.topics(assigned)
         for tp, (position, _, topic) in left.items():
-            if topic and topics.get(tp.topic, topic) != topic:
+            if topic and tp.topic not in topics:
+                self._thread.ids.setdefault(tp.topic, topic)  # a look at the topics will tell whether it is another now
+            elif topic and topics[tp.topic] != topic:
                 begin = await self._thread.log_made_anew(tp, position, topic)
                 left[tp] = _Left(position if begin is None else begin, Note(), "")
         starts = await self._thread.edges("beginning", [tp for tp in assigned if tp not in left])
@@ -85,7 +86,6 @@ class Consumer(driver.Consumer):
         if self.app.should_stop:
             return  # they stay as they were left
         self._found = {tp: each.position for tp, each in left.items()}
-        self._topics = {tp: each.topic for tp, each in left.items()}
         self.app.suspects.take_over(
             {
                 TopicPartition(*tp): Place(each.note, each.position, ends.get(tp, sys.maxsize))
@@ -131,8 +131,7 @@ class Consumer(driver.Consumer):
                 gap = moved.get(kafka_partition(tp))
                 offset = position if gap is None else gap.following
                 note = suspects.note(TopicPartition(*tp), offset)
-                topic = self._thread.ids.get(tp.topic, self._topics.get(tp, ""))
-                noted[tp] = OffsetAndMetadata(offset, _Left.written(note, topic))
+                noted[tp] = OffsetAndMetadata(offset, _Left.written(note, self._thread.ids.get(tp.topic, "")))
             self._since = time.monotonic()
             try:
                 committed = await self._thread.commit(noted)

@@ -43,7 +43,6 @@ async def test_a_log_that_is_read_again_is_committed_from_its_beginning_until_th
     consumer: Any = object.__new__(Consumer)
     consumer._committing = asyncio.Lock()
     consumer._begun_again = set()
-    consumer._topics = {}
     consumer._found = {here: 25}
     moved = {Partition(*here): Gap(25, 25, 0, "made anew", lost=True, anew=True)}
     consumer._saved = {}
@@ -64,16 +63,13 @@ async def test_what_did_not_come_through_is_committed_again_and_the_rest_only_wh
     here, gone = TP("calculation.requests", 0), TP("data.requests", 3)
     at = {TopicPartition(*here): 7, TopicPartition(*gone): 9}
     answers = [False, True]
-    ids: set[str] = set()
 
-    async def commit(noted: Mapping[TP, OffsetAndMetadata]) -> bool:
-        ids.update(each.metadata for each in noted.values())
+    async def commit(_: Mapping[TP, OffsetAndMetadata]) -> bool:
         return answers.pop(0)
 
     consumer: Any = object.__new__(Consumer)
     consumer._committing = asyncio.Lock()
     consumer._begun_again = set()
-    consumer._topics = dict.fromkeys((here, gone), "1" * 32)
     consumer._saved = {}
     commits = SimpleNamespace(unknown={Partition(*gone)})
     consumer._thread = SimpleNamespace(commit=commit, commits=commits, moved={}, ids={})
@@ -83,9 +79,36 @@ async def test_what_did_not_come_through_is_committed_again_and_the_rest_only_wh
     assert not await consumer._commit(consumer._filter_committable_offsets([]))
     assert consumer._filter_committable_offsets([]) == {here: 7, gone: 9}
     assert await consumer._commit({here: 7, gone: 9})
-    assert ids == {" topic=" + "1" * 32}, "the topics' ids that were found, until others are told"
     assert consumer._filter_committable_offsets([]) == {gone: 9}
     assert consumer.committing == 0
+
+
+async def test_a_topic_that_nobody_tells_of_yet_is_the_one_of_the_commit_until_it_is_told() -> None:
+    here = TP("requests", 0)
+    noted: dict[TP, OffsetAndMetadata] = {}
+
+    async def none(*_: object) -> dict[TP, int]:
+        return {}
+
+    async def committed(_: object) -> dict[TP, OffsetAndMetadata]:
+        return {here: OffsetAndMetadata(28, " topic=" + "1" * 32)}
+
+    async def commit(offsets: Mapping[TP, OffsetAndMetadata]) -> bool:
+        noted.update(offsets)
+        return True
+
+    consumer: Any = object.__new__(Consumer)
+    consumer._committing = asyncio.Lock()
+    consumer._begun_again, consumer._saved = set(), {}
+    known = SimpleNamespace(unknown=frozenset())
+    consumer._thread = SimpleNamespace(
+        committed=committed, topics=none, edges=none, commit=commit, commits=known, moved={}, ids={}
+    )
+    suspects = SimpleNamespace(left_by_the_dead=lambda _: False, take_over=lambda _: None, note=lambda *_: "")
+    consumer.app = SimpleNamespace(suspects=suspects, should_stop=False)
+    await consumer._take_over({here})
+    assert consumer._thread.ids == {"requests": "1" * 32}, "so that another one is seen"
+    assert noted == {here: OffsetAndMetadata(28, " topic=" + "1" * 32)}
 
 
 def test_a_crash_is_told_in_the_log_alone(capsys: pytest.CaptureFixture[str]) -> None:
