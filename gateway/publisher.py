@@ -13,6 +13,7 @@ from callstream.runtime.kafka import client_options, missing_topics
 from callstream.runtime.logs import get_logger
 from callstream.runtime.producers import Producer
 from callstream.runtime.settings import Settings
+from callstream.sharing.room import Room, Size
 from gateway.budget import Budget
 from gateway.unacknowledged import Unacknowledged
 
@@ -74,7 +75,8 @@ class KafkaPublisher:
         self._producer: Producer | None = None
         self._seen = float("-inf")
         self._missing: list[str] = []
-        self._sent = Unacknowledged(topics, settings.gateway.in_flight, settings.gateway.in_flight_bytes)
+        self._room = Room(Size(settings.gateway.in_flight, settings.gateway.in_flight_bytes), lanes=len(topics))
+        self._sent = Unacknowledged(topics)
 
     @property
     def trouble(self) -> str | None:
@@ -82,10 +84,9 @@ class KafkaPublisher:
         if self._producer is None or now - self._seen > _FRESH:
             return f"the broker at {self._bootstrap} does not answer"
         # Where something is wrong with some topics only, the others can be served.
-        troubles = [self._trouble_of(topic) for topic in self._topics]
-        if None in troubles:
+        if any(self._trouble_of(topic) is None for topic in self._topics):
             return None
-        return missing_topics(self._missing) if self._missing else troubles[0]
+        return missing_topics(self._missing) if self._missing else self._trouble_of(self._topics[0])
 
     def _trouble_of(self, topic: str) -> str | None:
         if topic in self._missing:
@@ -132,9 +133,9 @@ class KafkaPublisher:
             raise RefusedError(trouble, _BROKER_AWAY)
         assert self._producer is not None  # noqa: S101 - for mypy; else there is trouble
         size = len(record.value or b"")
-        if not self._sent.has_room(record.topic) or not self._budget.reserve(client, size, size):
+        if not self._room.has(record.topic) or not self._budget.reserve(client, size, size):
             raise RefusedError("too many requests wait for the broker", _BUFFER_FULL)
-        self._sent.enter(record.topic, size)
+        self._room.enter(record.topic, size)
         return self._producer, size
 
     async def _enter(self, producer: Producer, record: OutgoingRecord, by: float) -> asyncio.Future[object]:
@@ -153,7 +154,7 @@ class KafkaPublisher:
         return sent
 
     def _release(self, topic: str, client: str, size: int) -> None:
-        self._sent.leave(topic, size)
+        self._room.leave(topic, size)
         self._budget.release(client, size)
 
     async def _watch(self) -> None:
@@ -161,7 +162,7 @@ class KafkaPublisher:
         said: str | None = ""
         while True:
             if self._producer is not None and self._producer.died:
-                log.error("producer.died", in_flight=self._sent.records)
+                log.error("producer.died", in_flight=self._room.records)
                 dead, self._producer = self._producer, None
                 await self._stop(dead)
             if self._producer is None:
@@ -204,4 +205,4 @@ class KafkaPublisher:
     async def _stop(self, producer: Producer) -> None:
         """Flush and close; what the broker does not acknowledge within the deadline is given up, as is its answer."""
         if (error := await producer.end(self._deadline)) is not None:
-            log.warning("producer.cut-short", in_flight=self._sent.records, error=error)
+            log.warning("producer.cut-short", in_flight=self._room.records, error=error)

@@ -7,6 +7,7 @@ from callstream.contract.signature import Signer
 from callstream.runtime.egress import EgressGuard
 from callstream.runtime.http import open_transport
 from callstream.runtime.settings import Settings
+from callstream.sharing.room import Room, Size
 from stream_app.callback_agent import CallbackAgent
 from stream_app.delivery import HttpDelivery
 from stream_app.ending import Ending, run_to_the_end
@@ -15,7 +16,6 @@ from stream_app.kafka_app import KafkaApp
 from stream_app.output import Output
 from stream_app.policy import Policy
 from stream_app.receivers import LONGEST_QUEUED, Limits, Receivers
-from stream_app.room import Room, Size
 from stream_app.service import Plan, serve
 from stream_app.suspects import Suspects
 from stream_app.workload import Workload

@@ -6,13 +6,13 @@ from callstream.runtime.connections import WORST
 from callstream.runtime.egress import EgressGuard
 from callstream.runtime.http import open_client
 from callstream.runtime.settings import Settings, Tasks
+from callstream.sharing.room import Room, Size
 from callstream.tasks import TaskContext, load_tasks
 from callstream.tasks.executors import open_executors
 from stream_app.ending import Ending, run_to_the_end
 from stream_app.gaps import Gaps
 from stream_app.kafka_app import KafkaApp
 from stream_app.output import Output
-from stream_app.room import Room, Size
 from stream_app.service import Plan, serve
 from stream_app.suspects import Suspects
 from stream_app.task_agent import TaskAgent

@@ -15,8 +15,8 @@ from typing import Protocol, cast
 from callstream.contract.records import Record, TopicPartition
 from callstream.contract.sizes import memory_of
 from callstream.runtime.logs import get_logger
+from callstream.sharing.room import Room
 from stream_app.partition import Partition
-from stream_app.room import Room
 from stream_app.window import Slot
 
 _LOOK_AGAIN = 60.0  # seconds

@@ -11,11 +11,11 @@ from callstream.contract.messages import TaskResult, Times
 from callstream.contract.records import OutgoingRecord, Record, TopicPartition
 from callstream.contract.signature import Signer
 from callstream.runtime.settings import Settings
+from callstream.sharing.room import Room, Size
 from stream_app.callback_agent import CallbackAgent, Delivery
 from stream_app.callbacks_main import limits_of
 from stream_app.output import Output
 from stream_app.receivers import Receivers
-from stream_app.room import Room, Size
 from stream_app.workload import Workload
 
 _ACKNOWLEDGED = 0.01  # seconds until the broker has a record

@@ -26,10 +26,10 @@ from aiohttp import web
 from callstream.runtime import watchdog
 from callstream.runtime.logs import configure_logging
 from callstream.runtime.settings import Settings
+from callstream.sharing.room import Room, Size
 from stream_app import ending, service
 from stream_app.ending import Ending, run_to_the_end
 from stream_app.kafka_app import KafkaApp
-from stream_app.room import Room, Size
 from stream_app.service import Plan, serve
 from stream_app.workload import Workload
 

@@ -18,10 +18,10 @@ from callstream.contract.records import TopicPartition
 from callstream.runtime.egress import EgressGuard
 from callstream.runtime.http import open_client
 from callstream.runtime.settings import Settings
+from callstream.sharing.room import Room, Size
 from callstream.tasks import TaskContext, load_tasks
 from callstream.tasks.executors import open_executors
 from stream_app.output import Output
-from stream_app.room import Room, Size
 from stream_app.task_agent import TaskAgent
 from stream_app.tasks_main import connections
 from stream_app.workload import Workload

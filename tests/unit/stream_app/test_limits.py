@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from callstream.runtime.settings import Settings
+from callstream.sharing.room import Room, Size
 from stream_app.callbacks_main import limits_of
 from stream_app.receivers import NEWCOMERS
-from stream_app.room import Room, Size
 
 
 @given(st.integers(20, 5_000), st.integers(2**20, 2**30), st.data())

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from callstream.contract.records import Record, TopicPartition
+from callstream.sharing.room import Room, Size
 from stream_app import liveness as module
 from stream_app.liveness import Liveness
 from stream_app.output import patience
-from stream_app.room import Room, Size
 from stream_app.workload import Workload
 
 REQUEST = timedelta(seconds=30)

@@ -8,8 +8,8 @@ import pytest
 from faust.types import TP
 
 from callstream.contract.records import Record, TopicPartition
+from callstream.sharing.room import Room, Size
 from stream_app.kafka_app import KafkaApp
-from stream_app.room import Room, Size
 from stream_app.workload import Workload
 from tests.support.waiting import eventually
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from callstream.contract.dead_letters import Reason
 from callstream.contract.records import Record, TopicPartition
+from callstream.sharing.room import Room, Size
 from stream_app.output import ProduceError
-from stream_app.room import Room, Size
 from stream_app.suspects import Note, Place, Suspects, inherited
 from stream_app.workload import Workload
 from tests.support.virtual_time import VirtualLoop, in_virtual_time, now

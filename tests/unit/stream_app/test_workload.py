@@ -10,8 +10,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from callstream.contract.records import Gap, Record, TopicPartition
 from callstream.contract.sizes import memory_of
+from callstream.sharing.room import Room, Size
 from stream_app import workload as module
-from stream_app.room import Room, Size
 from stream_app.workload import Workload
 from tests.support.waiting import eventually
 

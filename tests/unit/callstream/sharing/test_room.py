@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_app.room import Room, Size
+from callstream.sharing.room import Room, Size
 
 LANES = ("calculation", "data", "plugin")
 SMALL = 100  # bytes
