@@ -37,17 +37,18 @@ class Acquaintances:
     def add(self, receiver: Receiver) -> None:
         """Remember one more, and forget another where there are too many; those that are in use are passed over."""
         self._others[receiver.key] = receiver
-        for _ in range(_PASSED_OVER):
-            if len(self._others) <= self._most:
-                break
-            key, oldest = self._others.popitem(last=False)
+        for key, oldest in self._too_many(self._others):
             if oldest.proven:
                 self._good[key] = oldest
             elif not oldest.idle:
                 self._others[key] = oldest
-        for _ in range(_PASSED_OVER):
-            if len(self._good) <= self._most:
-                break
-            key, oldest = self._good.popitem(last=False)
+        for key, oldest in self._too_many(self._good):
             if not oldest.idle:
                 self._good[key] = oldest
+
+    def _too_many(self, known: OrderedDict[str, Receiver]) -> Iterator[tuple[str, Receiver]]:
+        """Take the least recently used out, one after another, for as long as there are too many."""
+        for _ in range(_PASSED_OVER):
+            if len(known) <= self._most:
+                return
+            yield known.popitem(last=False)
