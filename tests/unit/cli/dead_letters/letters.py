@@ -4,7 +4,6 @@ import json
 from datetime import UTC, datetime
 
 from callstream.contract.dead_letters import Reason, dead_letter
-from callstream.contract.messages import CallbackAttempt
 from callstream.contract.records import Headers, Record, TopicPartition
 from callstream.contract.topics import Topics
 from cli.dead_letters.letters import Letter, letter_of
@@ -36,23 +35,6 @@ def dead_request(
 ) -> Record:
     original = Record(origin, 42, None, value, headers, 0.0)
     return stored(original, TOPICS.task_dead_letters, Reason.UNREADABLE, offset)
-
-
-def delivered(task_id: str, digest: str) -> bytes:
-    """Return the attempt that delivered the result with this digest, as JSON."""
-    attempt = CallbackAttempt(
-        task_id=task_id,
-        number=1,
-        receiver="",
-        outcome="delivered",
-        status=200,
-        detail="",
-        started=NOW,
-        duration_ms=1,
-        next_due=None,
-        result_digest=digest,
-    )
-    return attempt.model_dump_json().encode()
 
 
 def stored(original: Record, topic: str, reason: Reason, offset: int) -> Record:

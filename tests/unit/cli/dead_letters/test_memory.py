@@ -9,7 +9,8 @@ from aiokafka import TopicPartition
 from callstream.runtime.settings import Settings
 from cli.dead_letters import ordering, planning, reading, replaying, showing
 from cli.dead_letters.filters import Asked
-from tests.unit.cli.dead_letters.letters import NOW, TOPICS, dead_result, delivered, result
+from tests.support.dead_letters import delivered
+from tests.unit.cli.dead_letters.letters import NOW, TOPICS, dead_result, result
 from tests.unit.cli.dead_letters.logs import PARTITIONS, Found, Logs, Stored, connect, tiny
 
 MANY = PARTITIONS * 2_000
@@ -75,7 +76,7 @@ async def test_of_the_attempts_no_more_is_kept_than_is_asked_for(
 
     def make(tp: TopicPartition, offset: int) -> Found:
         if tp == one:
-            return Found(tp.topic, tp.partition, offset, b"a", delivered("a", f"{offset:032x}"))
+            return Found(tp.topic, tp.partition, offset, b"a", delivered(TOPICS, "a", str(offset).encode()).value)
         return Found(tp.topic, tp.partition, offset, letter.key, letter.value, letter.headers)
 
     connect(monkeypatch, replaying, Logs(lengths, make))

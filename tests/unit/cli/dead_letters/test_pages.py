@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from callstream.contract.messages import result_digest
 from callstream.contract.records import OutgoingRecord, Record, TopicPartition
 from callstream.runtime.settings import Settings
 from cli.dead_letters import planning, replaying
 from cli.dead_letters.filters import Asked
-from tests.unit.cli.dead_letters.letters import NOW, TOPICS, dead_result, delivered, result
+from tests.support.dead_letters import delivered
+from tests.unit.cli.dead_letters.letters import NOW, TOPICS, dead_result, result
 from tests.unit.cli.dead_letters.logs import PARTITIONS, Stored, connect
 from tests.unit.records import Broker
 
@@ -30,14 +30,14 @@ class Install(Broker):
     async def produce(self, record: OutgoingRecord) -> None:
         await super().produce(record)
         if record.topic == TOPICS.attempts:
-            self.note(record.value or b"", record.key or b"")
+            self.note(record.value, record.key or b"")
         elif (key := (record.key or b"").decode()) in self.answers:
             self.deliver(key, record.value or b"")
 
     def deliver(self, task_id: str, value: bytes) -> None:
-        self.note(delivered(task_id, result_digest(value)), task_id.encode())
+        self.note(delivered(TOPICS, task_id, value).value, task_id.encode())
 
-    def note(self, value: bytes, key: bytes) -> None:
+    def note(self, value: bytes | None, key: bytes) -> None:
         self.logs.add(Record(TopicPartition(TOPICS.attempts, 0), 0, key, value, (), NOW.timestamp()))
 
     @property
