@@ -19,7 +19,6 @@ from callstream.runtime.logs import get_logger
 _WITHIN = 5.0  # seconds for one commit; the next one, a second later, has all that this one had
 _ANSWER = 3.0  # seconds in which a broker that is there tells its metadata, behind a fetch that it holds back
 _LONGEST = 60.0  # seconds without any commit, although brokers answer, after which only a restart may help
-_UNKNOWN = "the broker does not know it, or not all its partitions, any more: of these nothing is committed"
 
 log = get_logger()
 
@@ -31,7 +30,7 @@ class CommitsStuckError(Exception):
 class Commits:
     """Commits through one of aiokafka's consumers, which has been started.
 
-    `unknown` are the partitions of the last commit that the broker did not know.
+    `unknown` are the partitions of the last commit that the broker did not know; kafka_presence.py tells of them.
     """
 
     def __init__(self, consumer: Any, clock: Callable[[], float] = time.monotonic, within: float = _WITHIN) -> None:
@@ -39,7 +38,6 @@ class Commits:
         self._clock = clock
         self._within = within
         self._since: float | None = None  # when the first of the commits began that came to nothing, one after another
-        self._said: set[str] = set()  # topics
         self.unknown: frozenset[Partition] = frozenset()
         coordinator = consumer._coordinator  # noqa: SLF001 - it has no door
         self._ask = coordinator._send_req  # noqa: SLF001 - likewise
@@ -80,12 +78,6 @@ class Commits:
         self.unknown = frozenset(
             Partition(topic, each) for topic, codes in topics for each, code in codes if code == gone
         )
-        unknown = {partition.topic for partition in self.unknown}
-        for topic in sorted(unknown - self._said):
-            log.warning(
-                "topic.unknown", topic=topic, why="the broker does not know it any more: nothing is committed of it"
-            )
-        self._said = unknown
         return [(topic, [(each, code) for each, code in codes if code != gone]) for topic, codes in topics]
 
     async def _look_for_brokers(self) -> None:

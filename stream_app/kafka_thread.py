@@ -14,6 +14,7 @@ from callstream.contract.records import Gap
 from callstream.runtime.logs import get_logger
 from stream_app.kafka_commits import Commits
 from stream_app.kafka_fetch import Fetches
+from stream_app.kafka_presence import Presence
 from stream_app.kafka_topic_ids import topic_ids
 
 if TYPE_CHECKING:
@@ -126,6 +127,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         self.commits = Commits(consumer)
         self.fetches = Fetches(consumer._fetcher, limits, self.moved)  # noqa: SLF001 - it has no door
         self.fetches.take_the_place()
+        self._presence = Presence(consumer)
         self._watch = asyncio.create_task(self._watch_topics())
 
     async def on_thread_stop(self) -> None:
