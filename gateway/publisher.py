@@ -73,6 +73,7 @@ class KafkaPublisher:
             "request_timeout_ms": round(settings.kafka.request_timeout.total_seconds() * 1000),
         }
         self._producer: Producer | None = None
+        self._ending: set[asyncio.Task[None]] = set()  # of producers that have died
         self._seen = float("-inf")
         self._missing: list[str] = []
         self._room = Room(Size(settings.gateway.in_flight, settings.gateway.in_flight_bytes), lanes=len(topics))
@@ -124,7 +125,8 @@ class KafkaPublisher:
             with suppress(asyncio.CancelledError):
                 await watching
             if self._producer is not None:
-                await self._stop(self._producer)
+                self._end_beside(self._producer)
+            await asyncio.gather(*self._ending)
 
     def _admit(self, record: OutgoingRecord, client: str) -> tuple[Producer, int]:
         """Return the producer, and how many bytes are reserved for the record from here until it is settled."""
@@ -164,7 +166,7 @@ class KafkaPublisher:
             if self._producer is not None and self._producer.died:
                 log.error("producer.died", in_flight=self._room.records)
                 dead, self._producer = self._producer, None
-                await self._stop(dead)
+                self._end_beside(dead)  # which may take the deadline, and nothing could be stored for so long
             if self._producer is None:
                 self._producer = await self._start()
             if self._producer is not None:
@@ -201,6 +203,11 @@ class KafkaPublisher:
             if missing not in ([], self._missing, self._topics):
                 log.warning("topics.missing", trouble=missing_topics(missing))
             self._missing = missing
+
+    def _end_beside(self, producer: Producer) -> None:
+        ending = asyncio.create_task(self._stop(producer))
+        self._ending.add(ending)
+        ending.add_done_callback(self._ending.discard)
 
     async def _stop(self, producer: Producer) -> None:
         """Flush and close; what the broker does not acknowledge within the deadline is given up, as is its answer."""

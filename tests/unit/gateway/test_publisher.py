@@ -25,6 +25,10 @@ class Producer:
 
     def __init__(self, **_: Any) -> None:
         self.leaderless = {STUCK}
+        self.waiting: list[asyncio.Future[object]] = []
+        self.may_end = asyncio.Event()
+        self.may_end.set()
+        self.ended = False
         cluster = SimpleNamespace(partitions_for_topic=lambda _: {0})
         self.client = SimpleNamespace(set_topics=lambda _: None, force_metadata_update=self._yes, cluster=cluster)
 
@@ -35,12 +39,17 @@ class Producer:
         return
 
     async def end(self, within: float) -> None:  # noqa: ARG002 - the producer's own
-        return
+        await self.may_end.wait()
+        for sent in self.waiting:
+            sent.set_result(None)
+        self.ended = True
 
     async def send(self, topic: str, *_: object, **__: object) -> asyncio.Future[object]:
         sent: asyncio.Future[object] = asyncio.get_running_loop().create_future()
         if topic not in self.leaderless:
             sent.set_result(None)
+        else:
+            self.waiting.append(sent)
         return sent
 
 
@@ -81,3 +90,41 @@ async def test_what_waits_for_one_topic_leaves_room_for_another(to_kafka: KafkaP
     await publish(to_kafka, SOUND)
     found = await asyncio.gather(*waiting, return_exceptions=True)
     assert {type(each) for each in found} == {OutcomeUnknownError, RefusedError}
+
+
+async def test_a_producer_that_has_died_holds_up_no_other_while_it_ends(to_kafka: KafkaPublisher) -> None:
+    dead: Any = to_kafka._producer
+    dead.may_end.clear()
+    record = OutgoingRecord(STUCK, b"k", b"{}", ())
+    under_way = asyncio.create_task(to_kafka.publish(record, "127.0.0.1", asyncio.get_running_loop().time() + 60))
+    await eventually(lambda: dead.waiting)
+    dead.died = True
+    await eventually(lambda: to_kafka._producer not in (dead, None))
+    await publish(to_kafka, SOUND)
+    assert not dead.ended
+    dead.may_end.set()
+    await under_way
+
+
+async def test_a_producer_that_has_died_is_ended_before_all_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publisher, "Producer", Producer)
+    made = KafkaPublisher(SETTINGS, [STUCK, SOUND], Budget(SETTINGS.gateway.in_flight_bytes))
+    over = asyncio.Event()
+
+    async def run() -> None:
+        async with made.running():
+            await over.wait()
+
+    running = asyncio.create_task(run())
+    await eventually(lambda: made.trouble is None)
+    dead: Any = made._producer
+    dead.may_end.clear()
+    dead.died = True
+    await eventually(lambda: made._producer not in (dead, None))
+    last: Any = made._producer
+    over.set()
+    await eventually(lambda: last.ended)
+    assert not running.done()
+    dead.may_end.set()
+    await running
+    assert dead.ended
