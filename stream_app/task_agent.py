@@ -85,7 +85,7 @@ class TaskAgent:
             await asyncio.sleep(self._delay)  # before it is read: what waits is kept as it came
         task_id, callback_url, items = self._read(record, task)
         with self._answers.share(task.name) as answers:
-            context = replace(self._context, answers=answers)
+            context = replace(self._context, answers=answers, task_id=task_id)
             entries = await run_items(task, items, context, self._limits, self._executors)
             result = _result(record, task_id, task, callback_url, entries, started)
             await self._write(record, result, items, too_large=entries.too_large)

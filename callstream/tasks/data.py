@@ -20,8 +20,10 @@ from pydantic import (
 from pydantic_core import core_schema
 
 from callstream.contract.framing import is_framing
+from callstream.contract.hosts import dialled_host
 from callstream.contract.messages import Item
 from callstream.contract.raw_json import RawJson, check_json, encode_json, to_json
+from callstream.contract.receivers import canonical_host
 from callstream.tasks.registry import TaskContext, TaskError, task
 
 _EXAMPLE = (
@@ -103,7 +105,14 @@ class DataItem(Item):
     payload: Payload = Field(default_factory=lambda: RawJson(b"{}"))
 
 
-@task("data", path="/v1/data/from-api", example=_EXAMPLE)
+def _host(item: DataItem) -> str:
+    try:
+        return canonical_host(dialled_host(httpx.URL(item.url).host))
+    except (httpx.InvalidURL, ValueError):
+        return ""
+
+
+@task("data", path="/v1/data/from-api", example=_EXAMPLE, fetches_from=_host)
 async def fetch(item: DataItem, context: TaskContext) -> RawJson:
     """Fetch JSON from each API."""
     try:

@@ -59,7 +59,7 @@ class TaskContext:
     `fetch_limit` is the most bytes that it should read of an answer; of `answers` it takes the room for them. The
     item's time begins behind a block of `waiting`, for which the task's counts; given as a request's extension of
     this name, it spans what the request waits for a connection. Who computes for milliseconds in the event loop does so
-    in `turn`, and lets others have theirs before it leaves it.
+    in `turn`, and lets others have theirs before it leaves it. `task_id` is for a log.
     """
 
     http: httpx.AsyncClient
@@ -67,11 +67,16 @@ class TaskContext:
     answers: Share = field(default_factory=unlimited)
     waiting: Callable[[], AbstractContextManager[None]] = nullcontext
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    task_id: str = ""
 
 
 @dataclass(frozen=True)
 class Task:
-    """A task type: `request` is the model of its records, `body` of its REST body, `example` one such message."""
+    """A task type: `request` is the model of its records, `body` of its REST body, `example` one such message.
+
+    `fetches_from` returns the canonical host that an item's fetch is sent to, or nothing if it could be sent to none;
+    it never raises.
+    """
 
     name: str
     path: str
@@ -83,14 +88,21 @@ class Task:
     takes_context: bool
     summary: str
     example: tuple[Mapping[str, object], ...]
+    fetches_from: Callable[[Any], str] | None = None
 
 
 def task(
-    name: str, *, path: str, runs: Place | None = None, example: Iterable[Mapping[str, object]] = ()
+    name: str,
+    *,
+    path: str,
+    runs: Place | None = None,
+    example: Iterable[Mapping[str, object]] = (),
+    fetches_from: Callable[[Any], str] | None = None,
 ) -> Callable[[Handler], Task]:
     """Make a task type of a handler for one item; the item's model is the type of the first argument.
 
-    A `def` runs in a thread unless `runs` says otherwise, an `async def` in the event loop.
+    A `def` runs in a thread unless `runs` says otherwise, an `async def` in the event loop. Items that fail are logged
+    with the host that `fetches_from` returns for them.
 
     Raises:
         RegistryError: the name, the path or the handler cannot be used.
@@ -108,7 +120,9 @@ def task(
         summary = (inspect.getdoc(handler) or name).partition("\n")[0]
         takes_context = len(parameters) > 1
         where = _place(name, handler, runs, takes_context=takes_context)
-        return Task(name, path, item, request, body, handler, where, takes_context, summary, tuple(example))
+        return Task(
+            name, path, item, request, body, handler, where, takes_context, summary, tuple(example), fetches_from
+        )
 
     return make
 

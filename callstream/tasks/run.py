@@ -16,6 +16,7 @@ from callstream.contract.messages import Item
 from callstream.contract.raw_json import RawJson
 from callstream.tasks.budget import Share
 from callstream.tasks.executors import Executors
+from callstream.tasks.failures import Failures
 from callstream.tasks.outcome import Failed, as_json, failure
 from callstream.tasks.registry import Task, TaskContext, TaskError
 
@@ -87,9 +88,11 @@ async def run_items(
     What the items come to takes its room from `context.answers`, and keeps it for who reads the entries.
     """
     whole = limits.deadline.total_seconds()
-    end = asyncio.get_running_loop().time() + whole
+    loop = asyncio.get_running_loop()
+    end = loop.time() + whole
     deadline = _Deadline(limits.item_deadline.total_seconds(), whole, end)
     kept = _Kept(items, context.answers, limits.size)
+    failures = Failures(task, context.task_id)
     todo = iter(enumerate(items))
 
     async def work() -> None:
@@ -97,8 +100,11 @@ async def run_items(
         for number, item in todo:  # which the workers share
             if kept.too_large:
                 return  # nobody will read what the others come to
+            started = loop.time()
             outcome = await _run(task, item, context, deadline, executors)
             if isinstance(outcome, Failed):
+                if started < end:  # else it was not tried
+                    failures.tell(item, outcome, loop.time() - started)
                 await _take_at_last(context.answers, _size(item, outcome), deadline)
             kept.add(number, item, outcome)
             if time.perf_counter() - began > _TURN:

@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
+import structlog
 from pydantic import JsonValue, ValidationError
 
 from callstream.contract.messages import TaskRequest
@@ -335,6 +336,76 @@ async def test_items_are_fetched_at_once_within_the_bound() -> None:
     await eventually(lambda: under_way == 3)
     go_on.set()
     assert read_again(await running).results == [{f"api_{number}": number} for number in range(5)]
+
+
+async def failures_told(
+    answer: Callable[[httpx.Request], Any], work: list[DataItem], limits: Limits | None = None
+) -> list[Any]:
+    """Run a task, and return the lines about fetches that failed."""
+    limits = limits or Limits(1, MINUTE, MINUTE)
+    with structlog.testing.capture_logs() as logs:
+        await run_items(fetch, work, replace(context(answer), task_id="t-1"), limits, EXECUTORS)
+    return [line for line in logs if line["event"] == "fetch.failed"]
+
+
+async def test_the_host_of_a_fetch_that_hangs_is_named_and_nothing_else_of_its_url() -> None:
+    async def hang(_: httpx.Request) -> httpx.Response:
+        return await asyncio.Future()
+
+    work = [item(url="https://user:secret@API.Example:8443/path/secret?token=secret#secret")]
+    (line,) = await failures_told(hang, work, Limits(1, timedelta(milliseconds=10), MINUTE))
+    assert isinstance(line.pop("seconds"), float)
+    assert line == {
+        "event": "fetch.failed",
+        "log_level": "info",
+        "task_id": "t-1",
+        "item": "api_0",
+        "host": "api.example",
+        "what": "no result within 0.01 s",
+    }
+
+
+@pytest.mark.parametrize(
+    ("answer", "what"),
+    [
+        (answering(b"", 503), "the API answered 503"),
+        (answering(b"/secret"), "the API's answer is not JSON"),
+        (answering(b"", content_encoding="/secret"), "the API's answer is encoded as"),
+        (failing(httpx.ConnectError("refused: Connection refused")), "the API cannot be reached: refused"),
+        (failing(httpx.ReadError("400, url=http://api.example/secret")), "the API cannot be reached"),
+        (
+            failing(httpx.RemoteProtocolError("ClientResponseError: 400, url='http://api.example/secret'")),
+            "the API cannot be reached: ClientResponseError",
+        ),
+    ],
+)
+async def test_what_is_told_of_a_fetch_that_failed_repeats_nobody(answer: Answer, what: str) -> None:
+    assert [line["what"] for line in await failures_told(answer, [item()])] == [what]
+
+
+async def test_a_task_tells_of_each_host_once_and_of_few() -> None:
+    urls = [f"http://{number % 500}.api.example/{number}" for number in range(1_000)]
+    told = await failures_told(answering(b"", 500), [item(name="n" * 300, url=url) for url in sorted(urls)])
+    assert len({line["host"] for line in told}) == len(told) == 10
+    assert {len(line["item"]) for line in told} == {100}
+    same = await failures_told(answering(b"", 500), [item(url=f"{URL}?{number}") for number in range(20)])
+    assert len(same) == 1
+
+
+@pytest.mark.parametrize("url", ["/no/host", "http://", "ftp:secret", "http://user:secret", "http://a\\secret/"])
+async def test_what_names_no_host_is_told_of_none(url: str) -> None:
+    assert await failures_told(answering(b"{}"), [item(url=url)]) == []
+
+
+async def test_an_item_for_which_no_time_was_left_accuses_no_host() -> None:
+    async def hang(_: httpx.Request) -> httpx.Response:
+        return await asyncio.Future()
+
+    work = [item(url=f"http://{number}.api.example/") for number in range(5)]
+    told = await failures_told(hang, work, Limits(1, MINUTE, timedelta(milliseconds=50)))
+    assert [(line["host"], line["what"]) for line in told] == [
+        ("0.api.example", "the task was not finished within 0.05 s")
+    ]
 
 
 async def test_an_answer_with_a_number_beyond_any_float_is_an_entry() -> None:
