@@ -7,7 +7,7 @@ import re
 import ssl
 import traceback
 import weakref
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, nullcontext
 from functools import partial
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -109,27 +109,30 @@ class SharedTransport(httpx.AsyncBaseTransport):
             raise
         place.cut, place.turned_back = None, False
         assert isinstance(response.stream, httpx.AsyncByteStream)  # noqa: S101 - for mypy; the transport is async
-        response.stream = _HeldStream(response, response.stream, place, partial(self._places.give, place))
+        response.stream = _HeldStream(response, response.stream, place, self._places)
         return response
 
 
 class _HeldStream(httpx.AsyncByteStream):
-    """An answer's body, which calls `give` once for its place, when it is closed or nobody has it any more.
+    """An answer's body, which gives its place back once, when it is closed or nobody has it any more.
+
+    While its reader is busy with a piece, such as until there is room for it, the place's clock stands still.
 
     httpx lets an answer and its stream hold each other: all that the connection had would stay until a collection.
     """
 
-    def __init__(
-        self, response: httpx.Response, stream: httpx.AsyncByteStream, place: Place, give: Callable[[], None]
-    ) -> None:
+    def __init__(self, response: httpx.Response, stream: httpx.AsyncByteStream, place: Place, places: Places) -> None:
         self._response = weakref.ref(response)
         self._place = place
+        self._places = places
         self._stream = stream
-        self._give = weakref.finalize(self, give)
+        self._give = weakref.finalize(self, places.give, place)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         async for piece in self._stream:
+            self._places.pause(self._place)
             yield piece
+            self._places.resume(self._place)
         self._place.answered = True
 
     async def aclose(self) -> None:

@@ -19,7 +19,7 @@ _WEIGHT = 2  # what may be in one hand, for each place that is left free: two th
 
 
 class Pace(IntEnum):
-    """What is expected of a host, by what its last request was like."""
+    """What is expected of a host, by what its last request was like, and what the one under way is so far."""
 
     QUICK = 0  # it lets go soon
     NEW = 1  # nothing is known
@@ -48,7 +48,19 @@ class Place:
     Who has read an answer to its end sets `answered`; `shown` is what the host's pace is so far, if it does answer.
     """
 
-    __slots__ = ("alarm", "answered", "cut", "host", "line", "pace", "shown", "ties", "turned_back", "uncounted")
+    __slots__ = (
+        "alarm",
+        "answered",
+        "cut",
+        "host",
+        "left",
+        "line",
+        "pace",
+        "shown",
+        "ties",
+        "turned_back",
+        "uncounted",
+    )
 
     def __init__(self, host: Host) -> None:
         self.host = host
@@ -57,6 +69,7 @@ class Place:
         self.turned_back = False  # from an address
         self.cut: Callable[[], None] | None = None
         self.alarm: asyncio.TimerHandle | None = None
+        self.left: float | None = None  # seconds until it rings, while it is stopped
         self.uncounted: list[Tie] = []
         self.learn()
 
@@ -98,12 +111,26 @@ class Places:
 
     def give(self, place: Place) -> None:
         """Take a place back, and let those have it that wait."""
-        assert place.alarm is not None  # noqa: S101 - for mypy; it was taken
-        place.alarm.cancel()
+        if place.alarm is not None:
+            place.alarm.cancel()
+        place.alarm = place.left = None
         if not place.turned_back:
             self._learn(place)
         self._count(place, -1)
         self._hand_out()
+
+    def pause(self, place: Place) -> None:
+        """Stop the clock of a place, while it is we who keep its host waiting."""
+        if place.alarm is not None:
+            place.left = place.alarm.when() - asyncio.get_running_loop().time()
+            place.alarm.cancel()
+            place.alarm = None
+
+    def resume(self, place: Place) -> None:
+        """Let the clock go on; that of a place which was given back does not."""
+        if place.left is not None:
+            self._arm(place, max(place.left, 0.0))
+            place.left = None
 
     def dials(self, place: Place, address: str) -> bool:
         """Return whether `address` may be dialled; if not, the host waits behind those at it from then on."""
@@ -121,9 +148,10 @@ class Places:
         return not place.turned_back
 
     def _learn(self, place: Place) -> None:
-        host, silent = place.host, place.shown > Pace.QUICK and not place.answered
+        host, known = place.host, place.pace in {Pace.QUICK, Pace.SLOW}  # who was is not silent by one late error
+        silent = place.shown > Pace.QUICK and not (place.answered or known)
         host.pace = Pace.SILENT if silent else place.shown
-        if silent and self._hosts.get(host.name) is host:  # it is forgotten before those that answer
+        if host.pace is Pace.SILENT and self._hosts.get(host.name) is host:  # it is forgotten before those that answer
             self._hosts.move_to_end(host.name, last=False)
 
     def _host(self, name: str) -> Host:
@@ -167,10 +195,11 @@ class Places:
         place.alarm = asyncio.get_running_loop().call_at(due, self._ring, place, due)
 
     def _ring(self, place: Place, due: float) -> None:
-        """Count a place that is held for longer than its pace as a silent one's, or end what holds it.
+        """Count a place that is held for longer than its pace as a slower one's, or end what holds it.
 
         Else those that hang would fill what is for others.
         """
+        place.alarm = None
         if asyncio.get_running_loop().time() - due > _LATE:  # it was we who were held up: it may be over by now
             self._arm(place, QUICK)
             return
@@ -180,17 +209,22 @@ class Places:
         else:
             place.shown = Pace.SILENT
         if place.shown > place.pace:
-            self._move(place)
+            # Who was quick may be slow for once, as long as those that are known to be slow leave room for it.
+            once = place.pace is Pace.QUICK and place.shown is Pace.SLOW
+            self._move(place, [Pace.SLOW, Pace.SILENT] if once else [Pace.SILENT])
 
-    def _move(self, place: Place) -> None:
-        before, place.host.pace = place.pace, Pace.SILENT
+    def _move(self, place: Place, paces: list[Pace]) -> None:
+        """Count the place as one of the first pace that has room for it."""
+        host, before = place.host, place.pace
         self._count(place, -1)
-        place.pace = Pace.SILENT
-        if self._free_for(Pace.SILENT) > 0:
+        place.pace = next((pace for pace in paces if self._has_room(place, pace)), before)
+        if place.pace is not before:
+            host.pace = max(host.pace, place.pace)
             place.ties = list(dict.fromkeys([*place.ties, *place.uncounted]))
         else:
-            place.pace = before
+            host.pace = Pace.SILENT
             if place.cut is not None:
+                place.shown = Pace.SILENT
                 place.cut()
         self._count(place, 1)
         self._hand_out()
@@ -205,6 +239,13 @@ class Places:
                 self._count(place, -1)
                 self._hand_out()
             raise
+
+    def _has_room(self, place: Place, pace: Pace) -> bool:
+        """Return whether the place may count as one of this pace; other hands that wait for such go before it."""
+        queue = self._queues[pace]
+        if queue.turns and self._has(pace, min(queue.turns)):
+            return queue.first() in place.ties
+        return self._free_for(pace) > 0
 
     def _hand_out(self) -> None:
         for queue in self._queues:
@@ -245,10 +286,13 @@ class _Queue:
             del self.lines[place.line]
         return True
 
+    def first(self) -> Tie:
+        """Return the first line of those whose hand holds the fewest places."""
+        return next(iter(self.turns[min(self.turns)]))
+
     def next(self) -> tuple[Place, asyncio.Future[None]]:
-        """Take the first one out of the first line of those whose hand holds the fewest places."""
-        line = self.lines[next(iter(self.turns[min(self.turns)]))]
-        turn, place = next(iter(line.items()))
+        """Take the first one out of the first line."""
+        turn, place = next(iter(self.lines[self.first()].items()))
         self.leave(place, turn)
         return place, turn
 

@@ -6,6 +6,7 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from functools import partial
 from unittest.mock import patch
 
 import httpx
@@ -23,6 +24,7 @@ CROWD = 2 * LIMIT
 class Internet(httpx.AsyncBaseTransport):
     """Hosts that answer at once, except those with `hangs` in their names, and `late` ones, which take 3 s.
 
+    Those with `mostly` in their names take 0.3 s, and every tenth time 1.3 s.
     Those with `crowded` in their names share an address, all others have one each.
     """
 
@@ -43,6 +45,8 @@ class Internet(httpx.AsyncBaseTransport):
                 await asyncio.Event().wait()
             if "late" in host:
                 await asyncio.sleep(3)
+            if "mostly" in host:
+                await asyncio.sleep(0.3 if self.asked[host] % 10 else 1.3)
             return httpx.Response(200, stream=Body())
         except AddressTakenError as error:
             raise httpx.ConnectError("turned back", request=request) from error
@@ -52,7 +56,8 @@ class Internet(httpx.AsyncBaseTransport):
 
 class Body(httpx.AsyncByteStream):
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        yield b"{}"
+        yield b"{"
+        yield b"}"
 
 
 class Fetches:
@@ -159,6 +164,59 @@ async def test_names_that_hang_after_they_answered_late_leave_places_for_those_t
 
 
 @in_virtual_time
+async def test_names_that_hang_leave_places_for_a_host_that_is_quick_and_now_and_then_is_not() -> None:
+    fetches = Fetches()
+    await fetches.get("mostly.example")
+    await fetches.begin(*[f"hangs-{number}.example" for number in range(CROWD)])
+    for _ in range(50):
+        async with asyncio.timeout(1.4):
+            await fetches.get("mostly.example")
+    assert fetches.internet.asked["mostly.example"] == 51, "none was cut short"
+    await fetches.end()
+
+
+@in_virtual_time
+async def test_names_that_were_quick_once_and_hang_keep_a_slow_host_waiting_for_a_slow_ones_time_at_most() -> None:
+    fetches = Fetches()
+    once = [f"once-{number}.example" for number in range(CROWD)]
+    await fetches.begin("late.example", *once)
+    fetches.internet.silent.update(once)
+    await fetches.begin(*once, seconds=0.5)
+    for _ in range(10):
+        async with asyncio.timeout(3.1 + 4):
+            await fetches.get("late.example")
+    await fetches.end()
+
+
+@in_virtual_time
+async def test_a_hosts_time_stands_still_while_its_answers_reader_is_busy() -> None:
+    fetches = Fetches()
+    places = fetches.transport._places
+    async with fetches.client.stream("GET", "http://a.example/") as response:
+        async for _ in response.aiter_raw():
+            await asyncio.sleep(6)
+            assert places._used[Pace.NEW] == 1
+    assert (await places.take("a.example")).pace is Pace.QUICK
+
+
+@in_virtual_time
+async def test_a_hosts_time_goes_on_when_its_answers_reader_wants_more() -> None:
+    places = Places(8)
+    place = await places.take("a.example")
+    for seconds in (0.3, 0.3, 0.3):
+        await asyncio.sleep(seconds)
+        places.pause(place)
+        await asyncio.sleep(6)
+        places.resume(place)
+    await asyncio.sleep(0.2)
+    assert place.pace is Pace.SILENT
+    places.give(place)
+    places.pause(place)
+    places.resume(place)
+    assert place.alarm is None, "who reads on in what is closed sets it going no more"
+
+
+@in_virtual_time
 async def test_a_host_is_known_by_its_last_request() -> None:
     places = Places(8)
     paces = []
@@ -168,7 +226,7 @@ async def test_a_host_is_known_by_its_last_request() -> None:
         await asyncio.sleep(seconds)
         place.answered = answered
         places.give(place)
-    assert paces == [Pace.NEW, Pace.QUICK, Pace.SLOW, Pace.QUICK, Pace.SILENT, Pace.SLOW, Pace.SILENT]
+    assert paces == [Pace.NEW, Pace.QUICK, Pace.SLOW, Pace.QUICK, Pace.SLOW, Pace.SLOW, Pace.SILENT]
     assert (await places.take("a.example")).pace is Pace.QUICK
 
 
@@ -209,6 +267,28 @@ async def test_the_hand_that_has_fewest_is_next_and_equals_have_their_turn() -> 
         had.append(held.ties[0].name)
     places.give(held)
     assert had == [f"{hand}.example" for hand in "abcabc"]
+
+
+@in_virtual_time
+async def test_what_becomes_silent_does_not_overtake_others_that_wait_for_that() -> None:
+    places = Places(16)
+    old = await places.take("old.example")
+    await asyncio.sleep(2)
+    places.give(old)
+    held = [await places.take(f"{number}.example") for number in range(9)]
+    await asyncio.sleep(2)
+    held.append(await places.take("new-0.example"))
+    waiting, late = await started(places, "old.example", "new-1.example")
+    places.give(held.pop(0))
+    held.append(await late)
+    cut: list[Place] = []
+    for place in held[-2:]:
+        place.cut = partial(cut.append, place)
+    await asyncio.sleep(2)
+    assert cut == held[-2:]
+    for place in cut:
+        places.give(place)
+    assert (await waiting).pace is Pace.SILENT
 
 
 async def test_who_gives_up_leaves_its_place_to_the_next() -> None:
