@@ -12,7 +12,7 @@ from callstream.contract.headers import HeaderError, event_headers
 from callstream.contract.messages import CallbackAttempt, result_digest
 from callstream.contract.receivers import receiver_of
 from callstream.contract.records import OutgoingRecord, Record
-from callstream.contract.retries import Progress, deadline_of, parked, progress_of
+from callstream.contract.retries import Progress, deadline_of, parked
 from callstream.contract.sizes import cut
 from callstream.runtime.logs import get_logger
 from callstream.runtime.settings import Settings
@@ -22,7 +22,7 @@ from stream_app.policy import Policy, is_final
 from stream_app.reading import UnreadableError
 from stream_app.receivers import Busy, Receivers
 from stream_app.results import Result, read_result
-from stream_app.tiers import Tiers, by_our_clock
+from stream_app.tiers import Ends, Tiers
 
 log = get_logger()
 
@@ -47,7 +47,7 @@ class _Job(NamedTuple):
 
 
 class CallbackAgent:
-    """Delivers results; `clock` gives the time with UTC, `chance` numbers from 0 to 1."""
+    """Delivers results; `ends` is as for `Tiers`, `clock` gives the time with UTC, `chance` numbers from 0 to 1."""
 
     def __init__(  # noqa: PLR0913 - what it stands on
         self,
@@ -57,6 +57,7 @@ class CallbackAgent:
         receivers: Receivers,
         output: Output,
         *,
+        ends: Ends = lambda _: None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         chance: Callable[[], float] = random.random,
         monotonic: Callable[[], float] = time.monotonic,
@@ -65,7 +66,7 @@ class CallbackAgent:
         self._sizes = settings.sizes
         self._policy = Policy(settings.callbacks.schedule, settings.callbacks.retry_after_cap)
         self._expiry = settings.callbacks.expiry
-        self._tiers = Tiers(self._topics, self._policy, clock, monotonic)
+        self._tiers = Tiers(self._topics, self._policy, ends, clock, monotonic)
         self._monotonic = monotonic
         self._delivery = delivery
         self._signer = signer
@@ -104,7 +105,7 @@ class CallbackAgent:
     async def _process(self, record: Record) -> None:
         now = self._clock()
         try:
-            progress = by_our_clock(record, progress_of(record, now), now)
+            progress = self._tiers.progress(record, now)
             expiry = progress.first_seen + self._expiry
             deadline = min(deadline_of(record.headers) or expiry, expiry)
             result = read_result(record, self._limit_of(record))

@@ -40,6 +40,7 @@ def run(settings: Settings, health: socket.socket | None) -> None:
                 Signer(own.secrets, own.host_secrets),
                 Receivers(limits_of(settings)),
                 output,
+                ends=app.end,
             )
 
             suspects = Suspects(

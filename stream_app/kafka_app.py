@@ -122,6 +122,10 @@ class KafkaApp(faust.App):
     def release(self, partition: TopicPartition, again_from: int | None = None) -> None:
         cast("Consumer", self.consumer).release(partition, again_from)
 
+    def end(self, partition: TopicPartition) -> int | None:
+        """Return the offset at which the log was last seen to end; None where that is not known."""
+        return cast("Consumer", self.consumer).end(partition)
+
     @property
     def committing(self) -> float:
         """For how many seconds the commit under way has been so; 0 if none is."""

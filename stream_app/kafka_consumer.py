@@ -98,6 +98,10 @@ class Consumer(driver.Consumer):
         """Return when the consumer's thread has answered."""
         await self._thread.ping()
 
+    def end(self, partition: TopicPartition) -> int | None:
+        """Return the offset at which the log was last seen to end; None where that is not known."""
+        return self._thread.end(TP(*partition))
+
     async def give_back(self) -> None:
         """Commit how far every partition is, and that this process ends its work on them in good order."""
         self.app.suspects.give_back()

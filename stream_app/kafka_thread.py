@@ -62,6 +62,15 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         cluster = consumer._client.cluster  # noqa: SLF001 - likewise
         return frozenset(topic for topic in subscription.topics if not cluster.partitions_for_topic(topic))
 
+    def end(self, tp: TP) -> int | None:
+        """Return the offset at which the log ended in the last answer to a fetch of it; None if there was none."""
+        if (consumer := self._consumer) is None or (subscription := consumer._subscription.subscription) is None:  # noqa: SLF001 - it has no door
+            return None
+        assignment, partition = subscription.assignment, kafka_partition(tp)
+        if assignment is None or partition not in assignment.tps:
+            return None
+        return cast("int | None", assignment.state_value(partition).highwater)
+
     async def committed(self, partitions: Iterable[TP]) -> Mapping[TP, OffsetAndMetadata]:
         coordinator = self._ensure_consumer()._coordinator  # noqa: SLF001 - the consumer's own method gives offsets alone
         wanted = list(map(kafka_partition, partitions))

@@ -95,13 +95,15 @@ class Policy:
         """Return the tier of one that is due when `remaining` is over, and looks at its receiver after `rest`."""
         return self.wait_tier(min(remaining, rest or self.pauses[-1]))
 
-    def wake(self, tier: timedelta, parked: datetime, due: datetime) -> datetime:
-        """Return when a result comes out of its tier: when it is due, unless that is later than the tier's others."""
-        last = parked + tier * (1 + _SPREAD)
-        return due if due <= last + self.tiers[0] else last
+    def wake(self, tier: timedelta, since: datetime, due: datetime) -> datetime:
+        """Return when a result comes out of its tier: when it is due, unless that is later than the tier's others.
+
+        It has been there `since` then, or for longer.
+        """
+        return due if due <= since + self.longest_held(tier) else since + tier * (1 + _SPREAD)
 
     def longest_held(self, tier: timedelta) -> timedelta:
-        """Return for how long the first of a tier may be waited for, whatever its record says."""
+        """Return for how long a result may wait in a tier, whatever its record says."""
         return tier * (1 + _SPREAD) + self.tiers[0]
 
     def _up_to(self, longest: timedelta) -> list[timedelta]:

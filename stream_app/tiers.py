@@ -1,7 +1,11 @@
-"""The tiers in which results wait, as one reader sees them: by its own clock, whatever a record says."""
+"""The tiers in which results wait, as one reader sees them: by its own clocks, whatever a record says.
 
+Docs: docs/decisions/0016-what-waits-for-a-receiver-looks-every-half-minute.md.
+"""
+
+from collections import deque
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from callstream.contract.headers import HeaderError
@@ -10,23 +14,47 @@ from callstream.contract.retries import Progress, progress_of
 from callstream.contract.topics import Topics
 from stream_app.policy import Policy
 
+_CLOSE = 1.0  # seconds; marks stand no closer than that
+
+Ends = Callable[[TopicPartition], int | None]
+
+
+class _Mark(NamedTuple):
+    """What is before the offset `end` was in the log at the monotonic time `at`."""
+
+    end: int
+    at: float
+
 
 class _Head(NamedTuple):
-    """The record of a partition that was looked at last, by its place, and when that was first, by both clocks."""
+    """The record of a partition that was looked at last, by its place, and when that was first.
+
+    The first of the `marks` is of the time from which on the record is known to be in the log.
+    """
 
     place: tuple[int, float]
     seen: datetime
-    since: float
+    marks: deque[_Mark]
 
 
 class Tiers:
-    """One topic for each delay; `clock` gives the time with UTC, `monotonic` seconds that no one sets."""
+    """One topic for each delay.
+
+    `ends` gives the offset at which a partition's log was last seen to end, None where that is not known; `clock` gives
+    the time with UTC, `monotonic` seconds that no one sets.
+    """
 
     def __init__(
-        self, topics: Topics, policy: Policy, clock: Callable[[], datetime], monotonic: Callable[[], float]
+        self,
+        topics: Topics,
+        policy: Policy,
+        ends: Ends,
+        clock: Callable[[], datetime],
+        monotonic: Callable[[], float],
     ) -> None:
         self._tiers = {topics.retry(tier): tier for tier in policy.tiers}
         self._policy = policy
+        self._ends = ends
         self._clock = clock
         self._monotonic = monotonic
         self._heads: dict[TopicPartition, _Head] = {}
@@ -38,8 +66,8 @@ class Tiers:
     def wake(self, record: Record) -> float:
         """Return when the record is to be processed, in seconds since the epoch: one in a tier has to wait.
 
-        It never holds those behind it for longer than its tier may, since it was first looked at. Records have the time
-        of the broker there, so of those that came together the first alone is waited for.
+        It never holds those behind it for longer than its tier may, since it was known to be in the log. So of those
+        that were there together the first alone is waited for, whatever they say.
         """
         tier = self._tiers.get(record.partition.topic)
         if tier is None:
@@ -47,37 +75,47 @@ class Tiers:
         now = self._clock()
         try:
             progress = progress_of(record, now)
-            stored = datetime.fromtimestamp(record.timestamp, UTC)
-            head = self._head(record, now)
-            ahead = _ahead(stored, head.seen)
-            woken = self._policy.wake(tier, stored - ahead, _due(progress, stored) - ahead)
-        except (HeaderError, ValueError, OverflowError, OSError):
+            head = self._look_at(record, now)
+            since = now - timedelta(seconds=self._monotonic() - head.marks[0].at)
+            woken = self._policy.wake(tier, since, progress.due - _ahead(progress, head.seen))
+        except (HeaderError, OverflowError):
             return 0.0  # the agent says what is wrong with it
-        left = self._policy.longest_held(tier) - timedelta(seconds=self._monotonic() - head.since)
-        return min(woken, now + max(left, timedelta(0))).timestamp()
+        return woken.timestamp()
 
-    def _head(self, record: Record, now: datetime) -> _Head:
-        head = self._heads.get(record.partition)
+    def progress(self, record: Record, now: datetime) -> Progress:
+        """Return how far a record is that came out of its tier: by our clock, and without what it has waited for.
+
+        Raises:
+            HeaderError: its headers are not as `parked` writes them.
+        """
+        progress = progress_of(record, now)
+        tier = self._tiers.get(record.partition.topic, timedelta(0))
+        due = progress.due
+        if progress.parked is not None:
+            delay = due - progress.parked
+            if delay <= self._policy.longest_held(tier):
+                due = min(due, now)
+            elif progress.parked > now:  # so no clock of ours says how long it has waited; at least for its tier
+                due = now + delay - tier
+        return progress._replace(first_seen=min(progress.first_seen, now), due=due)
+
+    def _look_at(self, record: Record, now: datetime) -> _Head:
+        """Return the head of the record's partition, which it is."""
+        before = self._heads.get(record.partition)
         place = record.offset, record.timestamp  # a topic that is made anew has the same offsets again
-        if head is None or head.place != place:
-            head = self._heads[record.partition] = _Head(place, now, self._monotonic())
+        if before is not None and before.place == place:
+            return before
+        marks = before.marks if before is not None and before.place[0] < record.offset else deque[_Mark]()
+        while marks and marks[0].end <= record.offset:
+            marks.popleft()
+        at = self._monotonic()
+        end = max(self._ends(record.partition) or 0, record.offset + 1)
+        if not marks or (end > marks[-1].end and at > marks[-1].at + _CLOSE):
+            marks.append(_Mark(end, at))
+        head = self._heads[record.partition] = _Head(place, now, marks)
         return head
 
 
-def by_our_clock(record: Record, progress: Progress, now: datetime) -> Progress:
-    """Return `progress` without what the clocks of who wrote it, and of the broker, were ahead of ours."""
-    try:
-        stored = datetime.fromtimestamp(record.timestamp, UTC)
-        due = _due(progress, stored) - _ahead(stored, now)
-    except (ValueError, OverflowError, OSError):  # a time that is none, or none that could be
-        due = progress.due
-    return progress._replace(first_seen=min(progress.first_seen, now), due=due)
-
-
-def _due(progress: Progress, stored: datetime) -> datetime:
-    """Return when the record is due by the clock of the broker, which stored it after it was written."""
-    return progress.due - (timedelta(0) if progress.parked is None else _ahead(progress.parked, stored))
-
-
-def _ahead(written: datetime, now: datetime) -> timedelta:
-    return max(written - now, timedelta(0))
+def _ahead(progress: Progress, seen: datetime) -> timedelta:
+    """Return by how much the clock of who wrote it is ahead of ours, at least."""
+    return timedelta(0) if progress.parked is None else max(progress.parked - seen, timedelta(0))

@@ -9,16 +9,12 @@ from callstream.contract.durations import duration_text
 
 
 class Shape(NamedTuple):
-    """What a topic is like; `largest` is in bytes, `retention` in milliseconds, None where the broker does not tell.
-
-    Records have the time when they were stored where it is `timed_by_broker`, and else the one that their writer gives.
-    """
+    """What a topic is like; `largest` is in bytes, `retention` in milliseconds, None where the broker does not tell."""
 
     partitions: int
     replicas: int
     largest: int | None
     retention: int | None
-    timed_by_broker: bool = False
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,7 @@ def topic_shapes(settings: Settings, tasks: Iterable[str]) -> dict[str, Shape]:
     sizes = settings.sizes
     shape = Shape(topics.partitions, topics.replication_factor, sizes.request, kept)
     wanted = dict.fromkeys(names.all(tasks, settings.callbacks.tiers), shape)
-    # Else who writes to a tier could say that its records came later, one after another, and hold up those behind them.
-    waiting = shape._replace(largest=sizes.tier, timed_by_broker=True)
+    waiting = shape._replace(largest=sizes.tier)
     tiers = {names.retry(tier): waiting for tier in settings.callbacks.tiers}
     # A dead letter waits for a person.
     letters = shape._replace(largest=sizes.dead_letter, retention=4 * kept)

@@ -11,12 +11,10 @@ RETENTION = "retention.ms"
 BYTES = "retention.bytes"
 CLEANUP = "cleanup.policy"
 IN_SYNC = "min.insync.replicas"
-TIME = "message.timestamp.type"
-CHECKED = (SIZE, RETENTION, BYTES, CLEANUP, IN_SYNC, TIME)
+CHECKED = (SIZE, RETENTION, BYTES, CLEANUP, IN_SYNC)
 
 _FOR_EVER = -1  # as a retention
 _ENOUGH = 3  # copies with which one broker may be away though two must have a record
-_BROKERS = "LogAppendTime"  # as a record's time
 _TWO = 2  # copies that must have a record before it is acknowledged
 
 
@@ -31,7 +29,6 @@ class Topic(NamedTuple):
 def config_of(shape: Shape, copies: int | None) -> dict[str, str]:
     """Return the configuration of a topic that is to be created with so many copies, None where that is not known."""
     config = {CLEANUP: "delete", BYTES: str(_FOR_EVER), SIZE: str(shape.largest), RETENTION: str(shape.retention)}
-    config |= {TIME: _BROKERS} if shape.timed_by_broker else {}
     return config | ({IN_SYNC: str(_TWO)} if copies is not None and copies >= _ENOUGH else {})
 
 
@@ -70,11 +67,6 @@ def _kept(name: str, wants: Shape, config: Mapping[str, str]) -> Iterator[str]:
         yield (
             f"{name} has {SIZE}={size}, {variable(('topics', 'max_message_bytes'))} wants {wants.largest} "
             f"here: lower it, or raise the topic's {SIZE} with Kafka's tools"
-        )
-    if wants.timed_by_broker and (time := config.get(TIME, _BROKERS)) != _BROKERS:
-        yield (
-            f"{name} has {TIME}={time}, and must have {_BROKERS}: a record with a time to come would hold up the "
-            f"retries behind it; set the topic's {TIME} with Kafka's tools"
         )
     if (kept := _number(config, RETENTION)) != _FOR_EVER and _less(kept, wants.retention):
         yield (

@@ -2,18 +2,21 @@
 
 import json
 from collections import defaultdict
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaProducer
 from aiokafka.structs import TopicPartition
 
+from callstream.contract.retries import Progress, parked
 from tests.support.kafka import Kafka
 from tests.support.pipeline import Pipeline, pipeline_on
 from tests.support.receiver import more_calls, receiving
 from tests.support.topics import content
 from tests.support.waiting import eventually
+from tests.unit.records import record as result_record
 
 pytestmark = pytest.mark.chaos
 
@@ -71,6 +74,32 @@ async def test_a_sigkill_while_callbacks_wait_loses_none_and_repeats_no_attempt_
             assert not too_early(attempts)
             firsts = sum(attempt["number"] == 1 for attempt in attempts)
             assert firsts == 1 or task_id in down.bodies, "what waited began again from its first attempt"
+
+
+async def test_results_dated_ahead_hold_their_tier_once_and_not_one_after_another(
+    kafka: Kafka, prefix: str, tmp_path: Path
+) -> None:
+    one_tier = settings(prefix, CALLSTREAM_TOPICS__PARTITIONS="1", CALLSTREAM_CALLBACKS__SCHEDULE="2s,1h")
+    async with receiving() as receiver, pipeline_on(kafka.bootstrap, tmp_path, one_tier) as pipeline:
+        now = datetime.now(UTC)
+        result: dict[str, Any] = {
+            "task_id": "t",
+            "task": "x",
+            "callback_url": receiver.url,
+            "results": [],
+            "errors": [],
+        }
+        result["times"] = dict.fromkeys(("received", "started", "finished"), now.isoformat())
+        async with AIOKafkaProducer(bootstrap_servers=kafka.bootstrap, linger_ms=100) as producer:
+            for number in range(60):  # each might hold the others for 2.4 s
+                ahead = now + timedelta(minutes=number)
+                progress = Progress(1, 0, now, ahead + timedelta(hours=1), "it answered 500", ahead)
+                waiting = parked(result_record(result), f"{prefix}callback.retry.2s", progress)
+                await producer.send(waiting.topic, waiting.value, headers=list(waiting.headers))
+            await producer.flush()
+        receiver.statuses = iter([500, 200]).__next__
+        await pipeline.submit(1, receiver.url)
+        await eventually(lambda: len(receiver.taken) == 1, 30, pipeline.callbacks.log_tail)
 
 
 async def first_attempts_committed(kafka: Kafka, pipeline: Pipeline, receiver: str) -> bool:

@@ -5,7 +5,7 @@ import pytest
 from callstream.contract.topics import Shape
 from cli.topics.checks import Topic, config_of, differences
 
-WANTS = Shape(partitions=6, replicas=-1, largest=1_000, retention=5_000, timed_by_broker=True)
+WANTS = Shape(partitions=6, replicas=-1, largest=1_000, retention=5_000)
 RIGHT = config_of(WANTS, 3)
 
 
@@ -42,7 +42,6 @@ def test_what_is_as_it_should_be_is_no_difference(has: Topic) -> None:
         (Topic(6, 3, RIGHT | {"cleanup.policy": ""}), "t has cleanup.policy=, and must have delete"),
         (Topic(6, 3, RIGHT | {"retention.bytes": "0"}), "t has retention.bytes=0, and must have -1"),
         (Topic(6, 3, RIGHT | {"retention.ms": "4999"}), "t has retention.ms=4999, "),
-        (Topic(6, 3, RIGHT | {"message.timestamp.type": "CreateTime"}), "t has message.timestamp.type=CreateTime, and"),
         (Topic(6, 3, RIGHT | {"max.message.bytes": "999"}), "t has max.message.bytes=999, "),
         (Topic(6, 3, RIGHT | {"min.insync.replicas": "1"}), "t has min.insync.replicas=1 of 3 replicas, and must"),
         (Topic(6, 1, RIGHT), "t has min.insync.replicas=2 and 1 replicas: nothing could be stored"),
