@@ -38,7 +38,7 @@ class Acquaintances:
         """Remember one more, and forget another where there are too many; those that are in use are passed over."""
         self._others[receiver.key] = receiver
         for key, oldest in self._too_many(self._others):
-            if oldest.proven:
+            if oldest.delivered:
                 self._good[key] = oldest
             elif not oldest.idle:
                 self._others[key] = oldest

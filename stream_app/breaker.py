@@ -84,10 +84,14 @@ class Breaker:
         self.failed += 1
         if not probe and (self.is_open or self.failed < self._failures):
             return None
-        self._since = now
-        self._until = now + self._pauses[min(self._opened, len(self._pauses) - 1)].total_seconds()
         self._opened += 1
+        self.put_off(now)
         return Change.OPENED
+
+    def put_off(self, now: float) -> None:
+        """Begin the last pause anew, after a probe that found out nothing."""
+        self._since = now
+        self._until = now + self._pauses[min(self._opened, len(self._pauses)) - 1].total_seconds()
 
     def _probed_from(self, *, fresh: bool) -> float:
         until = self._until or 0.0

@@ -12,10 +12,11 @@ _LATE = 0.1  # seconds that a timer is late where the loop was held up
 
 
 class Patience:
-    """Watches one attempt: where it dials, and whether it is over within `seconds`.
+    """Watches one attempt: where it dials, and whether it is over in time.
 
-    What is not counts as slow from then on. Where those that are slow leave no room for it, it is cut short: else
-    receivers that were quick, or new, could fill what is kept for such with attempts that hang.
+    What takes longer than `quick` seconds counts as slow from then on, and what takes longer than `slow` as silent;
+    `slow` is None if the receiver is not known to answer: then it is silent at once. Where such leave no room for it,
+    it is cut short: else attempts that hang could fill what is kept for others.
     """
 
     __slots__ = (
@@ -23,18 +24,22 @@ class Patience:
         "_limit",
         "_loop",
         "_on_overdue",
-        "_seconds",
+        "_quick",
         "_share",
         "_shares",
+        "_slow",
         "addresses",
         "overdue",
         "turned_back",
     )
 
-    def __init__(self, shares: Shares, share: Share, seconds: float, on_overdue: Callable[[], None]) -> None:
+    def __init__(
+        self, shares: Shares, share: Share, on_overdue: Callable[[], None], *, quick: float, slow: float | None
+    ) -> None:
         self._shares = shares
         self._share = share
-        self._seconds = seconds
+        self._quick = quick
+        self._slow = slow
         self._on_overdue = on_overdue
         self._loop = asyncio.get_running_loop()
         self._limit = asyncio.timeout(None)
@@ -56,7 +61,7 @@ class Patience:
 
     async def run(self, attempt: Callable[[], Awaitable[Outcome]]) -> Outcome | None:
         """Return the attempt's outcome, None if it was cut short."""
-        self._arm()
+        self._arm(self._quick)
         try:
             async with self._limit:
                 return await attempt()
@@ -66,15 +71,24 @@ class Patience:
             self._alarm.cancel()
             del self._alarm, self._limit  # their context leads back here, and what is in a circle is collected late
 
-    def _arm(self) -> None:
-        due = self._loop.time() + self._seconds
+    def _arm(self, seconds: float) -> None:
+        due = self._loop.time() + seconds
         self._alarm = self._loop.call_at(due, self._ring, due)
 
     def _ring(self, due: float) -> None:
         if self._loop.time() - due > _LATE:  # it was we who were held up: the answer may have come meanwhile
-            self._arm()
+            self._arm(self._quick)
             return
-        self.overdue = True
-        self._on_overdue()
-        if self._share.kind is not Kind.SLOW and not self._shares.move(self._share, Kind.SLOW):
+        kinds = [Kind.SILENT]
+        if not self.overdue:
+            self.overdue = True
+            self._on_overdue()
+            if self._slow is not None:
+                kinds = [Kind.SLOW, Kind.SILENT]
+        if not any(self._counts_as(kind) for kind in kinds):
             self._limit.reschedule(self._loop.time())
+        elif self._share.kind is Kind.SLOW and self._slow is not None:
+            self._arm(self._slow - self._quick)
+
+    def _counts_as(self, kind: Kind) -> bool:
+        return self._share.kind >= kind or self._shares.move(self._share, kind)

@@ -16,6 +16,9 @@ log = get_logger()
 
 _SERVER_ERROR = 500
 _AVERAGED = 10  # attempts
+_LATE = 3  # attempts in a row that take too long: one that does may be an exception
+_SLOW = 5.0  # seconds; what has not answered by then is silent
+_OFF = 2  # times what its last good answer took, if that is more: who is known to take long is given longer
 
 
 class ReceiverState(NamedTuple):
@@ -31,8 +34,9 @@ class Receiver:
 
     __slots__ = (
         "_behind",
+        "_good",
         "_known_ties",
-        "_overdue",
+        "_late",
         "_seconds",
         "breaker",
         "bulkhead",
@@ -48,7 +52,8 @@ class Receiver:
         self.breaker = breaker
         self.proven = False  # whether the last attempt was answered well
         self._seconds: float | None = None  # that an attempt takes, the last ones more than those before
-        self._overdue = 0  # attempts under way that are no longer quick
+        self._good: float | None = None  # seconds that the last attempt took that was answered well
+        self._late: int | None = None  # attempts since the last quick one that were not; None if there was none at all
         self._behind: list[asyncio.Future[None]] = []  # those who wait for the end of a probe
 
     @property
@@ -60,13 +65,27 @@ class Receiver:
     def idle(self) -> bool:
         return not (self.bulkhead.in_flight or self.bulkhead.queued or self._behind)
 
-    def kind(self, quick: float) -> Kind:
-        """Return what is to be expected of it; who takes up to `quick` seconds is quick."""
-        if self._overdue:
-            return Kind.SLOW
-        if self._seconds is None:
+    @property
+    def delivered(self) -> bool:
+        """Whether it ever answered well."""
+        return self._good is not None
+
+    def kind(self, quick: float, *, probe: bool = False) -> Kind:
+        """Return what is to be expected of it; who takes up to `quick` seconds is quick.
+
+        For a `probe`, of which there is one at a time, it is what it was when it answered well.
+        """
+        if self._late is None:
             return Kind.NEW
-        return Kind.QUICK if self._seconds <= quick else Kind.SLOW
+        if self._late < _LATE:
+            return Kind.QUICK
+        if self._good is None:
+            return Kind.SILENT
+        return Kind.QUICK if probe and self._good <= quick else Kind.SLOW
+
+    def patience(self) -> float | None:
+        """Return after how many seconds an attempt counts as silent; None if it is not known to answer at all."""
+        return None if self._good is None else max(_SLOW, _OFF * self._good)
 
     def is_full(self, queue: int, soon: float) -> bool:
         """Return whether who comes now would not have its turn soon."""
@@ -98,34 +117,33 @@ class Receiver:
 
     def begin_overdue(self) -> None:
         """Note that an attempt takes longer than a quick one."""
-        self._overdue += 1
-        if self._seconds is None:  # nothing speaks for it, and those behind hold the room of who is new
+        if self._late is None:  # nothing speaks for it, and those behind hold the room of who is new
+            self._late = _LATE
             self.bulkhead.turn_away()
-
-    def end_overdue(self) -> None:
-        self._overdue -= 1
-
-    def cut_short(self, after: float) -> None:
-        """Note that an attempt was ended by us `after` so many seconds, nobody knows how long before its end."""
-        self._seconds = max(self._seconds or 0.0, 2 * after)
+        else:
+            self._late += 1
 
     def remember(self, addresses: Iterable[Tie]) -> None:
         """Note where it was found this time, if it was dialled at all."""
         if found := tuple(addresses):
             self.ties = tuple(dict.fromkeys((*self._known_ties, *found)))
 
-    def learn(self, outcome: Outcome, took: float, now: float, *, probe: bool) -> None:
-        """Take in how an attempt ended, after `took` seconds."""
+    def learn(self, outcome: Outcome, took: float, now: float, *, overdue: bool, probe: bool) -> None:
+        """Take in how an attempt ended, after `took` seconds; one that was `overdue` was not quick."""
         failed = _is_failure(outcome)
         change = self.breaker.learn(now, failed=failed, probe=probe)
-        if self._seconds is None or change is Change.CLOSED:  # what it took while it was away says nothing now
+        back = change is Change.CLOSED or (not overdue and (self._late or 0) >= _LATE)
+        if self._seconds is None or back:  # what it took while it was away says nothing now
             self._seconds = took
         else:
             self._seconds += (took - self._seconds) / _AVERAGED
+        if not overdue:
+            self._late = 0
         self.proven = not failed
         if failed:
             self.bulkhead.narrow()
         else:
+            self._good = took
             self.bulkhead.widen()
         self._tell(change, now)
 

@@ -17,20 +17,21 @@ from stream_app.acquaintances import Acquaintances
 from stream_app.breaker import Breaker, Look
 from stream_app.bulkhead import Bulkhead
 from stream_app.looks import Looks
-from stream_app.newcomers import Newcomers
 from stream_app.outcome import Outcome, Unreachable
 from stream_app.patience import Patience
 from stream_app.receiver import Receiver, ReceiverState
 from stream_app.shares import Kind, Share, Shares
+from stream_app.waiting import Waiting
 
 log = get_logger()
 
 _UNPROVEN_AT_ONCE = 8  # attempts at a receiver that did not answer well the last time, or was never asked
 _MOST_KNOWN = 10_000  # receivers remembered that proved good, and as many others
 _QUEUED = timedelta(seconds=2)  # who waits holds room that others need
-LONGEST_QUEUED = 3 * _QUEUED  # among those who are new, behind a probe, and for its turn
-NEWCOMERS = 5  # of the room, one part in so many may wait in each of their two queues
-QUICK = timedelta(seconds=1)  # an attempt that takes longer is one of the slow ones from then on
+LONGEST_QUEUED = 3 * _QUEUED  # for room, behind a probe, and for its turn
+NEWCOMERS = 5  # of the room, one part in so many may wait in each of the two queues of those who are new
+LATE = 20  # and one in so many in that of those who answer late
+QUICK = timedelta(seconds=1)  # an attempt that takes longer is no quick one from then on
 
 
 @dataclass(frozen=True)
@@ -78,8 +79,8 @@ class Receivers:
         self._limits = limits
         self._clock = clock
         self._shares = Shares(limits.total, limits.size)
-        most, most_bytes = limits.total // NEWCOMERS, limits.size // NEWCOMERS
-        self._newcomers = Newcomers(self._shares, most, most_bytes, _QUEUED.total_seconds())
+        self._new = self._waiting(Kind.NEW, NEWCOMERS)
+        self._late = self._waiting(Kind.SLOW, LATE)
         self._looks = Looks()
         public_suffixes()  # here, so that no callback waits for it
         self._known = Acquaintances(_MOST_KNOWN)
@@ -100,7 +101,7 @@ class Receivers:
                 return self._away(receiver, call)
             if look is Look.CLOSED and receiver.is_full(self._limits.queue, _QUEUED.total_seconds()):
                 return _full(receiver)
-            share = await self._claim(receiver, call)
+            share = await self._claim(receiver, call, probe=look is Look.PROBE)
             if share is None:
                 return _full(receiver)
             try:
@@ -150,10 +151,16 @@ class Receivers:
             self._known.add(receiver)
         return receiver
 
-    async def _claim(self, receiver: Receiver, call: _Call) -> Share | None:
-        kind = receiver.kind(QUICK.total_seconds())
+    def _waiting(self, kind: Kind, part: int) -> Waiting:
+        limits = self._limits
+        return Waiting(self._shares, kind, limits.total // part, limits.size // part, _QUEUED.total_seconds())
+
+    async def _claim(self, receiver: Receiver, call: _Call, *, probe: bool) -> Share | None:
+        kind = receiver.kind(QUICK.total_seconds(), probe=probe)
         if kind is Kind.NEW:
-            return await self._newcomers.claim(receiver.ties, call.size, again=call.again)
+            return await self._new.claim(receiver.ties, call.size, again=call.again)
+        if kind is Kind.SLOW:
+            return await self._late.claim(receiver.ties, call.size)
         return self._shares.claim(kind, receiver.ties, call.size)
 
     async def _in_turn(self, receiver: Receiver, share: Share, call: _Call, look: Look) -> Outcome | Busy:
@@ -172,22 +179,22 @@ class Receivers:
         self, receiver: Receiver, share: Share, attempt: Callable[[], Awaitable[Outcome]], *, probe: bool
     ) -> Outcome | Busy:
         began = self._clock()
-        patience = Patience(self._shares, share, QUICK.total_seconds(), receiver.begin_overdue)
+        quick, slow = QUICK.total_seconds(), receiver.patience()
+        patience = Patience(self._shares, share, receiver.begin_overdue, quick=quick, slow=slow)
         try:
             with dials_seen_by(patience.dials):
                 outcome = await patience.run(attempt)
         finally:
             receiver.remember(patience.addresses)
-            if patience.overdue:
-                receiver.end_overdue()
+        now = self._clock()
         if outcome is None:
-            receiver.cut_short(QUICK.total_seconds())
-            log.warning("callback.cut-short", receiver=receiver.key, after=QUICK.total_seconds())
+            log.warning("callback.cut-short", receiver=receiver.key, after=round(now - began, 3))
+            if probe:
+                receiver.breaker.put_off(now)
             return Busy("it takes its time, and so do as many others as may")
         if patience.turned_back and isinstance(outcome, Unreachable):
             return Busy("others hold what is to be had for those at its address")
-        now = self._clock()
-        receiver.learn(outcome, now - began, now, probe=probe)
+        receiver.learn(outcome, now - began, now, overdue=patience.overdue, probe=probe)
         return outcome
 
     def _away(self, receiver: Receiver, call: _Call) -> Busy:
@@ -198,5 +205,5 @@ class Receivers:
 
 
 def _full(receiver: Receiver) -> Busy:
-    away = not receiver.proven and receiver.kind(QUICK.total_seconds()) is Kind.SLOW
+    away = not receiver.proven and receiver.kind(QUICK.total_seconds()) >= Kind.SLOW
     return Busy("the receiver has as many callbacks under way as it may", away=away)

@@ -3,8 +3,9 @@
 Pure: what is asked here is answered at once. Docs: docs/decisions/0015-room-is-shared-by-how-long-it-is-held.md.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from enum import IntEnum
+from typing import Protocol
 
 from callstream.runtime.ties import Tie
 
@@ -14,18 +15,23 @@ class Kind(IntEnum):  # indices below, and hashed in no time: all of this is don
 
     QUICK = 0  # it answers soon
     NEW = 1  # it never answered yet
-    SLOW = 2  # it holds what it gets
+    SLOW = 2  # it answers, later
+    SILENT = 3  # it holds what it gets, and whether it will answer is not known
 
 
-_OTHERS = ((Kind.NEW, Kind.SLOW), (Kind.QUICK, Kind.SLOW), (Kind.QUICK, Kind.NEW))
-_LEAST = (4, 8, 8)  # the part that is left to each kind: one in so many
-_MOST = (1, 2, 2)  # the most that each kind may have while the others do not need it
+_LEAST = (4, 2, 2, 1)  # the part that is left to each kind, in sixteenths
+_MOST = (16, 8, 8, 6)  # the most that each kind may have while the others do not need it
 # What is tied (receiver, domain, address) may hold so many times what it leaves free for others of its kind, so that
 # there is always something free (dynamic thresholds: Choudhury and Hahne, 1998). The part that is left to the kind does
 # not count as free: there each has next to nothing, so that hundreds who come at once find some of it. Neither domain
 # nor address bounds quick ones: many good receivers share one.
-_WEIGHTS: tuple[tuple[float | None, ...], ...] = ((2.0, None, None), (1.0, 1.0, 1.0), (0.25, 1.0, 1.0))
-_CROWD = 64  # of what is left of a kind's own part, one in so many is for one receiver, domain or address
+_WEIGHTS: tuple[tuple[float | None, ...], ...] = (
+    (3.0, None, None),
+    (1.0, 1.0, 1.0),
+    (0.25, 1.0, 1.0),
+    (0.25, 1.0, 1.0),
+)
+_CROWD = (16, 64, 64, 64)  # of what is left of a kind's own part, one in so many is for one receiver, domain, address
 
 
 class Share:
@@ -39,17 +45,26 @@ class Share:
         self.size = size
 
 
+class Queue(Protocol):
+    """Who waits for room of one kind."""
+
+    def __bool__(self) -> bool: ...
+
+    def serve(self) -> None:
+        """Take in that there may be more room than before."""
+
+
 class Shares:
     """Room for `slots` callbacks with `size` bytes in all; every kind finds its own part of both free of the others.
 
-    `on_freed` is told when there may be more room than before.
+    What is in one of the `queues` has what comes free of its kind before what is moved there.
     """
 
     def __init__(self, slots: int, size: int) -> None:
         self._slots = _Measure(slots)
         self._bytes = _Measure(size)
         self._largest = max(1, min(self._bytes.least))
-        self.on_freed: Callable[[], None] = lambda: None
+        self.queues: dict[Kind, Queue] = {}
 
     def has_room(self, kind: Kind, size: int) -> bool:
         """Return whether there is room for one that is tied to nobody."""
@@ -64,12 +79,14 @@ class Shares:
         return share if self._enter(share) else None
 
     def move(self, share: Share, kind: Kind) -> bool:
-        """Count a share as of another kind; return False, and leave it, if that has no room."""
+        """Count a share as of another kind; return False, and leave it, if that has no room, or others wait for it."""
+        if self.queues.get(kind):
+            return False
         before = share.kind
         self._change(share, -1)
         share.kind = kind
         if self._enter(share):
-            self.on_freed()
+            self._tell()
             return True
         share.kind = before
         self._change(share, 1)
@@ -89,7 +106,7 @@ class Shares:
 
     def give_back(self, share: Share) -> None:
         self._change(share, -1)
-        self.on_freed()
+        self._tell()
 
     def held(self, kind: Kind) -> tuple[int, int]:
         """Return the slots and the bytes that a kind holds."""
@@ -102,6 +119,11 @@ class Shares:
         self._change(share, 1)
         return True
 
+    def _tell(self) -> None:
+        for queue in self.queues.values():
+            if queue:
+                queue.serve()
+
     def _change(self, share: Share, sign: int) -> None:
         self._slots.change(share.kind, share.ties, sign)
         self._bytes.change(share.kind, share.ties, sign * share.size)
@@ -111,28 +133,30 @@ class _Measure:
     """What of `total` the kinds, and the tied ones among them, hold."""
 
     def __init__(self, total: int) -> None:
-        self._total = total
-        self.least = [total // part for part in _LEAST]
-        self._most = [max(1, total // part) for part in _MOST]
-        self.used = [0, 0, 0]
-        self._held: tuple[dict[Tie, int], ...] = ({}, {}, {})
+        self.least = [total * part // 16 for part in _LEAST]
+        self._most = [max(1, total * part // 16) for part in _MOST]
+        self._taken = [*self.least]  # what each kind holds, or what is left to it if that is more
+        self._free = total - sum(self._taken)
+        self.used = [0] * len(Kind)
+        self._held: list[dict[Tie, int]] = [{} for _ in Kind]
 
     def admits(self, kind: Kind, ties: tuple[Tie, ...], amount: int) -> bool:
-        used, least = self.used, self.least
-        one, other = _OTHERS[kind]
-        free = self._total - max(used[one], least[one]) - max(used[other], least[other])
-        free = min(self._most[kind], free) - used[kind]
+        used = self.used[kind]
+        free = min(self._most[kind], self._free + self._taken[kind]) - used
         if amount > free:
             return False
-        few, weights, held = free / _CROWD, _WEIGHTS[kind], self._held[kind]
+        few, weights, held = free / _CROWD[kind], _WEIGHTS[kind], self._held[kind]
         for tie in ties:
             weight, before = weights[tie.kin], held.get(tie, 0)
-            if weight is not None and before and before + amount > max(weight * (free - least[kind]), few):
+            if weight is not None and before and before + amount > max(weight * (free - self.least[kind]), few):
                 return False
         return True
 
     def change(self, kind: Kind, ties: tuple[Tie, ...], amount: int) -> None:
-        self.used[kind] += amount
+        used = self.used[kind] = self.used[kind] + amount
+        taken = max(used, self.least[kind])
+        self._free += self._taken[kind] - taken
+        self._taken[kind] = taken
         held, weights = self._held[kind], _WEIGHTS[kind]
         for tie in ties:
             if weights[tie.kin] is None:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from callstream.runtime.settings import Settings
 from callstream.sharing.room import Room, Size
 from stream_app.callbacks_main import limits_of
-from stream_app.receivers import NEWCOMERS
+from stream_app.receivers import LATE, NEWCOMERS
 
 
 @given(st.integers(20, 5_000), st.integers(2**20, 2**30), st.data())
@@ -29,8 +29,8 @@ def test_whatever_waits_for_a_place_at_receivers_beside_that_the_next_result_is_
 ) -> None:
     settings = Settings.model_validate({"callbacks": {"in_flight": records, "in_flight_bytes": size}})
     limits, room = limits_of(settings), Room(Size(records, size), lanes=2)
-    held = limits.total + 2 * (limits.total // NEWCOMERS)
-    held_bytes = limits.size + 2 * (limits.size // NEWCOMERS)
+    held = limits.total + 2 * (limits.total // NEWCOMERS) + limits.total // LATE
+    held_bytes = limits.size + 2 * (limits.size // NEWCOMERS) + limits.size // LATE
     for number in range(held):
         room.enter("again" if number < again * held else "new", held_bytes // held)
     assert room.has("new")

@@ -19,18 +19,23 @@ def claim(shares: Shares, kind: Kind, name: str = "receiver.example") -> Share |
     return shares.claim(kind, ties_of(f"http://{name}:80"), 1)
 
 
-def full_of_slow_ones() -> Shares:
+def full_of(*kinds: Kind) -> Shares:
     shares, number = Shares(100, 10_000), 0
-    while claim(shares, Kind.SLOW, f"site-{number}.example") is not None:
-        number += 1
+    for kind in kinds:
+        while claim(shares, kind, f"site-{number}.example") is not None:
+            number += 1
     return shares
 
 
-def watching(shares: Shares) -> tuple[Patience, Share, list[float]]:
+def full_of_slow_ones() -> Shares:
+    return full_of(Kind.SLOW, Kind.SILENT)
+
+
+def watching(shares: Shares, slow: float | None = 5.0) -> tuple[Patience, Share, list[float]]:
     share = claim(shares, Kind.QUICK)
     assert share is not None
     overdue: list[float] = []
-    return Patience(shares, share, 1.0, lambda: overdue.append(now())), share, overdue
+    return Patience(shares, share, lambda: overdue.append(now()), quick=1.0, slow=slow), share, overdue
 
 
 async def lasting(seconds: float) -> Outcome:
@@ -50,7 +55,7 @@ async def test_what_takes_longer_is_slow_from_then_on() -> None:
     shares = Shares(100, 10_000)
     patience, share, overdue = watching(shares)
     began = now()
-    assert await patience.run(lambda: lasting(5)) == OK
+    assert await patience.run(lambda: lasting(4)) == OK
     assert (share.kind, len(overdue), patience.overdue) == (Kind.SLOW, 1, True)
     assert overdue[0] - began < 1.1
     assert shares.held(Kind.QUICK) == (0, 0)
@@ -63,6 +68,37 @@ async def test_where_the_slow_have_no_room_it_is_cut_short() -> None:
     assert await patience.run(lambda: lasting(5)) is None
     assert (share.kind, patience.overdue) == (Kind.QUICK, True)
     assert now() - began < 1.1
+
+
+@in_virtual_time
+@pytest.mark.parametrize(
+    ("slow", "full", "lasts", "kind"),
+    [
+        (5.0, [], 14, Kind.SILENT),
+        (9.0, [], 8, Kind.SLOW),
+        (5.0, [Kind.SLOW], 4, Kind.SILENT),
+        (5.0, [Kind.SILENT], 4, Kind.SLOW),
+        (None, [], 4, Kind.SILENT),
+        (None, [Kind.SLOW], 4, Kind.SILENT),
+    ],
+)
+async def test_what_takes_longer_still_or_may_never_come_counts_as_silent(
+    slow: float | None, full: list[Kind], lasts: float, kind: Kind
+) -> None:
+    patience, share, overdue = watching(full_of(*full), slow)
+    assert await patience.run(lambda: lasting(lasts)) == OK
+    assert (share.kind, len(overdue)) == (kind, 1)
+
+
+@in_virtual_time
+@pytest.mark.parametrize(("slow", "ends"), [(None, 1), (5.0, 5), (9.0, 9)])
+async def test_where_silent_ones_have_no_room_it_is_cut_short_as_soon_as_it_counts_as_one(
+    slow: float | None, ends: float
+) -> None:
+    patience, *_ = watching(full_of(Kind.SILENT), slow)
+    began = now()
+    assert await patience.run(lambda: lasting(15)) is None
+    assert ends - 0.1 < now() - began < ends + 0.1
 
 
 @in_virtual_time
@@ -83,7 +119,7 @@ async def test_an_address_where_enough_is_under_way_is_not_dialled() -> None:
         share = claim(shares, Kind.NEW, f"site-{number}.example")
         if share is None:
             break
-        patience = Patience(shares, share, 1.0, lambda: None)
+        patience = Patience(shares, share, lambda: None, quick=1.0, slow=None)
         try:
             patience.dials("192.0.2.7")
         except AddressTakenError:
@@ -94,9 +130,9 @@ async def test_an_address_where_enough_is_under_way_is_not_dialled() -> None:
     assert 0 < len(held) <= 30
     other = claim(shares, Kind.NEW, "other.example")
     assert other is not None
-    Patience(shares, other, 1.0, lambda: None).dials("192.0.2.8")
+    Patience(shares, other, lambda: None, quick=1.0, slow=None).dials("192.0.2.8")
     with pytest.raises(AddressTakenError):
-        Patience(shares, other, 1.0, lambda: None).dials("192.0.2.7")
+        Patience(shares, other, lambda: None, quick=1.0, slow=None).dials("192.0.2.7")
 
 
 async def test_an_attempt_that_is_over_leaves_nothing_for_the_garbage_collector() -> None:

@@ -1,7 +1,7 @@
 """Each receiver has a bulkhead, a breaker and a share of the room of its own; time is the loop's, and costs none."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
@@ -32,10 +32,17 @@ class Bench:
         self.begun: list[str] = []
         self.most = 0  # attempts at once
         self._at_once = 0
-        self._tasks: list[asyncio.Task[Outcome | Busy]] = []
+        self._tasks: list[asyncio.Task[Outcome | Busy] | asyncio.Task[None]] = []
 
-    async def ask(
-        self, outcome: Outcome = OK, key: str = KEY, *, lasts: float = 0, size: int = 1_000, fresh: bool = False
+    async def ask(  # noqa: PLR0913 - what a call may be like
+        self,
+        outcome: Outcome = OK,
+        key: str = KEY,
+        *,
+        lasts: float = 0,
+        size: int = 1_000,
+        fresh: bool = False,
+        again: bool = False,
     ) -> Outcome | Busy:
         """Ask a receiver that answers `outcome` after `lasts` seconds."""
 
@@ -49,7 +56,7 @@ class Bench:
             finally:
                 self._at_once -= 1
 
-        return await self.receivers.ask(key, attempt, size=size, fresh=fresh)
+        return await self.receivers.ask(key, attempt, size=size, fresh=fresh, again=again)
 
     async def asked(
         self, outcome: Outcome = SILENCE, key: str = KEY, *, lasts: float = 15, count: int = 1, size: int = 1_000
@@ -59,6 +66,9 @@ class Bench:
         self._tasks += tasks
         await settle()
         return tasks
+
+    def also(self, work: Coroutine[None, None, None]) -> None:
+        self._tasks.append(asyncio.ensure_future(work))
 
     async def prove(self, key: str = KEY, times: int = 20) -> None:
         for _ in range(times):
@@ -427,7 +437,7 @@ async def test_receivers_that_were_quick_and_hang_all_at_once_are_slow_ones_with
         assert cut
         assert not any(busy.away for busy in cut)
         under_way = sum(not task.done() for task in tasks)
-        assert under_way <= limits.total // 2
+        assert under_way <= limits.total * 10 // 16, "all but what is left to quick and to new ones"
         quick = await b.asked(OK, lasts=0.5, count=32)
         assert [await task for task in quick] == [OK] * 32
 
@@ -470,6 +480,129 @@ async def test_names_that_lead_to_one_address_are_bounded_together_where_it_hang
         hanging = sum(not task.done() for task in b._tasks)
         assert 0 < hanging <= LIMITS.total // 4
         assert await ask("http://y.other.example:80", "192.0.2.8", 0) == OK
+
+
+async def silent(b: Bench, name: str = "http://silent.site-{}.example:80", count: int = 500) -> None:
+    """Ask so many new receivers that never answer, and wait until those that may hold room hold all they may."""
+    for first in range(0, count, 100):
+        for number in range(first, first + 100):
+            await b.asked(key=name.format(number))
+        await asyncio.sleep(1.1)
+
+
+@in_virtual_time
+async def test_beside_silent_ones_a_quick_receiver_is_late_once_and_remains_quick() -> None:
+    async with bench() as b:
+        await b.prove()
+        await silent(b)
+        for lasts in (1.5, 4.0):
+            assert await b.ask(lasts=lasts) == OK
+            assert [await b.ask(lasts=0.02) for _ in range(50)] == [OK] * 50
+
+
+async def late_and_silent(b: Bench) -> None:
+    """Let receivers that answer late, and such as never do, hold all the room that they may."""
+    await silent(b)
+    for number in range(500):
+        await b.prove(f"http://late.site-{number}.example:80", 1)
+        await b.asked(OK, f"http://late.site-{number}.example:80", lasts=5)
+    await asyncio.sleep(1.1)
+
+
+@in_virtual_time
+async def test_where_late_ones_have_no_room_either_a_quick_receiver_that_is_cut_short_is_asked_on() -> None:
+    async with bench() as b:
+        await b.prove()
+        await late_and_silent(b)
+        assert isinstance(await b.ask(lasts=1.5), Busy)
+        assert [await b.ask(lasts=0.02) for _ in range(50)] == [OK] * 50
+
+
+@in_virtual_time
+async def test_there_a_receiver_that_was_quick_is_probed_and_left_alone_again_if_the_probe_is_cut_short() -> None:
+    async with bench() as b:
+        await b.prove()
+        for _ in range(LIMITS.failures):
+            await b.ask(SILENCE, lasts=15)
+        await late_and_silent(b)
+        assert isinstance(await b.ask(lasts=15), Busy)
+        left_alone = await b.ask()
+        assert isinstance(left_alone, Busy)
+        assert left_alone.rest == PAUSES[0]
+        await asyncio.sleep(PAUSES[0].total_seconds())
+        assert await b.ask(lasts=0.02) == OK
+
+
+@in_virtual_time
+async def test_what_a_quick_receiver_held_while_it_hung_does_not_count_once_it_is_quick_again() -> None:
+    async with bench() as b:
+        await b.prove()
+        await b.asked(count=LIMITS.in_flight)  # all of it
+        await silent(b)
+        await asyncio.sleep(15)
+        await silent(b, "http://silent.other-{}.example:80")
+        assert [await b.ask(lasts=0.02) for _ in range(50)] == [OK] * 50
+
+
+@in_virtual_time
+async def test_beside_silent_ones_a_receiver_that_is_known_to_answer_late_does() -> None:
+    async with bench() as b:
+        late = [f"http://late.site-{number}.example:80" for number in range(10)]
+        for key in late:
+            assert await b.ask(key=key, lasts=1.5) == OK
+        await silent(b)
+        for _ in range(20):
+            asked = [task for key in late for task in await b.asked(OK, key, lasts=1.5)]
+            assert [await task for task in asked] == [OK] * len(late)
+
+
+@in_virtual_time
+async def test_late_ones_that_find_no_room_wait_for_it_a_moment() -> None:
+    async with bench() as b:
+        keys = [f"http://late.site-{number}.example:80" for number in range(600)]
+        for key in keys:
+            assert await b.ask(key=key, lasts=1.5) == OK
+        held = [task for key in keys[:500] for task in await b.asked(OK, key, lasts=1.5)]
+        assert turned_away(held) == []
+        began = now()
+        late = [task for key in keys[550:] for task in await b.asked(OK, key, lasts=1.5)]
+        assert [await task for task in late] == [OK] * 50
+        assert now() - began < 3.1
+
+
+@in_virtual_time
+async def test_who_hangs_holds_the_room_of_late_ones_for_seconds_unless_it_is_known_to_take_longer() -> None:
+    async with bench() as b:
+        await b.prove()
+        assert await b.ask(key="http://long.example:80", lasts=9) == OK
+        await silent(b)
+        began = now()
+        long = await b.asked(OK, "http://long.example:80", lasts=9)
+        assert isinstance(await b.ask(SILENCE, lasts=15), Busy)
+        assert 4.9 < now() - began < 5.1
+        assert await long[0] == OK
+
+
+@in_virtual_time
+async def test_beside_large_results_for_silent_ones_new_receivers_have_their_small_ones_soon() -> None:
+    async with bench() as b:
+        took = []
+
+        async def come(key: str, size: int, *, answers: bool) -> None:
+            began, outcome, again = now(), OK if answers else SILENCE, False
+            while isinstance(await b.ask(outcome, key, lasts=0.02 if answers else 15, size=size, again=again), Busy):
+                await asyncio.sleep(5)
+                again = True
+            if answers:
+                took.append(now() - began)
+
+        for number in range(400):
+            b.also(come(f"http://large.site-{number}.example:80", 39 * MIB // 10, answers=False))
+            if number > 200 and number % 2:
+                b.also(come(f"http://new-{number}.example:80", 1_000, answers=True))
+            await asyncio.sleep(0.2)
+        assert max(took) < 3
+        assert len(took) > 90
 
 
 @settings(max_examples=60, deadline=None)

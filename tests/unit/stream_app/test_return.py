@@ -1,6 +1,8 @@
 """After a receiver's return its old results come soon, wherever they wait, and new ones at once: in virtual time."""
 
 import asyncio
+import itertools
+import math
 from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -16,13 +18,15 @@ from tests.support.virtual_time import in_virtual_time, now
 START = datetime(2026, 1, 1, tzinfo=UTC)
 AWAY = 60.0  # seconds
 URL = "http://receiver.example/"
+SMALL = Settings.model_validate({"callbacks": {"in_flight": 200}})
 
 
 class Receiver:
-    """It is away at first, and then answers."""
+    """It is away at first, and then answers; others are silent."""
 
-    def __init__(self, hangs: float) -> None:
+    def __init__(self, hangs: float, lasts: float = 0.003) -> None:
         self._hangs = hangs
+        self._lasts = lasts
         self._began = now()
         self.returns = AWAY
         self.attempts = 0
@@ -38,12 +42,15 @@ class Receiver:
         return START + timedelta(seconds=self.seconds)
 
     async def attempt(self, url: str, body: bytes, headers: Mapping[str, str]) -> Outcome:  # noqa: ARG002
+        if url != URL:
+            await asyncio.sleep(15)
+            return Unreachable("no answer within 15 s")
         self.attempts += 1
         self.asked[headers["webhook-id"]] += 1
         if self.seconds < self.returns or headers["webhook-id"] == self.never:
             await asyncio.sleep(self._hangs)
             return Unreachable("no answer within 15 s") if self._hangs else Failed(503)
-        await asyncio.sleep(0.003)
+        await asyncio.sleep(self._lasts)
         self.delivered[headers["webhook-id"]] = self.seconds
         return Delivered(200)
 
@@ -74,6 +81,46 @@ def test_old_results_come_within_a_minute_and_fresh_ones_at_once(seed: int, jobs
         assert dispatcher.failures == []
 
     run()
+
+
+@pytest.mark.parametrize(
+    ("hangs", "lasts"),
+    [(0.0, 1.5), (15.0, 0.02), (15.0, 1.5)],
+    ids=["it fails and is late", "it hangs and is quick", "it hangs and is late"],
+)
+def test_so_they_do_beside_ever_other_receivers_that_are_silent(hangs: float, lasts: float) -> None:
+    @in_virtual_time
+    async def run() -> None:
+        receiver = Receiver(hangs, lasts)
+        dispatcher = Dispatcher(SMALL, receiver, clock=receiver.clock, monotonic=now)
+        receiver.returns = 0.0
+        for number in range(5):
+            dispatcher.finish(f"before-{number}", URL)
+            await asyncio.sleep(2)
+        flood = asyncio.ensure_future(flood_of_silent_ones(dispatcher))
+        await asyncio.sleep(15)
+        receiver.returns = receiver.seconds + AWAY
+        old = [f"old-{number}" for number in range(6)]
+        for task_id in old:
+            dispatcher.finish(task_id, URL)
+            await asyncio.sleep(AWAY / len(old))
+        for number in range(6):
+            await asyncio.sleep(3)
+            sent = receiver.seconds
+            dispatcher.finish(f"fresh-{number}", URL)
+            await asyncio.sleep(7 + lasts)
+            assert receiver.delivered.get(f"fresh-{number}", math.inf) - sent < 7 + lasts
+        late = {task_id: receiver.delivered.get(task_id, math.inf) - receiver.returns for task_id in old}
+        assert max(late.values()) < 60, late
+        flood.cancel()
+
+    run()
+
+
+async def flood_of_silent_ones(dispatcher: Dispatcher) -> None:
+    for number in itertools.count():
+        dispatcher.finish(f"silent-{number}", f"http://[2001:db8:0:{number:x}::1]/")
+        await asyncio.sleep(0.25)
 
 
 @in_virtual_time

@@ -1,5 +1,7 @@
 """Each kind of receiver finds its part of the room, whatever the others do, in slots and in bytes."""
 
+from itertools import count
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -7,7 +9,7 @@ from callstream.runtime.ties import Kin, Tie, address_tie, ties_of
 from stream_app.shares import Kind, Share, Shares
 
 SLOTS, SIZE = 200, 200_000
-PARTS = {Kind.QUICK: 4, Kind.NEW: 8, Kind.SLOW: 8}
+PARTS = {Kind.QUICK: 4, Kind.NEW: 2, Kind.SLOW: 2, Kind.SILENT: 1}  # in sixteenths
 
 kinds = st.sampled_from(Kind)
 steps = st.lists(
@@ -48,7 +50,7 @@ def test_a_kind_that_holds_less_than_its_part_finds_room_for_one_more(steps: lis
         assert sum(shares.held(kind)[1] for kind in Kind) <= SIZE
     for kind, part in PARTS.items():
         slots, size = shares.held(kind)
-        if slots < SLOTS // part and size + 1_000 <= SIZE // part:
+        if slots < SLOTS * part // 16 and size + 1_000 <= SIZE * part // 16:
             assert shares.claim(kind, ties_of("http://new.nobody.example:80"), 1_000) is not None
 
 
@@ -70,6 +72,15 @@ def test_one_domain_and_one_address_are_bounded_together_and_leave_room_for_anot
         taken = [shares.claim(Kind.NEW, (Tie(Kin.RECEIVER, str(number)), tie), 1) for number in range(1_000)]
         assert 100 < sum(share is not None for share in taken) < 250
         assert shares.claim(Kind.NEW, (Tie(Kin.RECEIVER, "other"),), 1) is not None
+
+
+def test_where_others_hold_half_of_the_part_of_the_quick_each_of_them_still_has_some_of_it() -> None:
+    shares, names = Shares(1_000, 1_000_000), (Tie(Kin.RECEIVER, str(number)) for number in count())
+    for kind in (Kind.SILENT, Kind.SLOW, Kind.NEW):
+        while shares.claim(kind, (next(names),), 1) is not None:
+            pass
+    assert all(shares.claim(Kind.QUICK, (next(names),), 1) is not None for _ in range(125))
+    assert all(shares.claim(Kind.QUICK, (Tie(Kin.RECEIVER, "one"),), 1) is not None for _ in range(5))
 
 
 def test_who_owns_a_name_is_told_by_its_registered_domain() -> None:

@@ -1,27 +1,27 @@
-"""Who is new waits for room among those who are new, for a moment and in turn: time is the loop's, and costs none."""
+"""Who finds no room for its kind waits for it, for a moment and in turn: time is the loop's, and costs none."""
 
 import asyncio
 
 from callstream.runtime.ties import ties_of
-from stream_app.newcomers import Newcomers
 from stream_app.shares import Kind, Share, Shares
+from stream_app.waiting import Waiting
 from tests.support.virtual_time import in_virtual_time, now
 
 SLOTS, SIZE, QUEUE = 80, 80_000, 20
 
 
 class Bench:
-    """All the room of those who are new is taken; `taken` holds it."""
+    """All the room of those who are new is taken by results of one size; `taken` holds it."""
 
-    def __init__(self) -> None:
+    def __init__(self, size: int = 1) -> None:
         self.shares = Shares(SLOTS, SIZE)
-        self.newcomers = Newcomers(self.shares, QUEUE, SIZE, 2)
+        self.waiting = Waiting(self.shares, Kind.NEW, QUEUE, SIZE, 2)
         self.taken: list[Share] = []
-        self.fill()
+        self.fill(size)
 
-    def fill(self) -> None:
-        while self.shares.has_room(Kind.NEW, 1):
-            share = self.shares.claim(Kind.NEW, ties_of(f"http://taken.site-{len(self.taken)}.example:80"), 1)
+    def fill(self, size: int = 1) -> None:
+        while self.shares.has_room(Kind.NEW, size):
+            share = self.shares.claim(Kind.NEW, ties_of(f"http://taken.site-{len(self.taken)}.example:80"), size)
             assert share is not None
             self.taken.append(share)
 
@@ -32,7 +32,7 @@ class Bench:
         self, count: int, name: str, size: int = 1, *, again: bool = False
     ) -> list[asyncio.Task[Share | None]]:
         keys = [f"http://{name.format(number)}.example:80" for number in range(count)]
-        tasks = [asyncio.ensure_future(self.newcomers.claim(ties_of(key), size, again=again)) for key in keys]
+        tasks = [asyncio.ensure_future(self.waiting.claim(ties_of(key), size, again=again)) for key in keys]
         await asyncio.sleep(0)
         return tasks
 
@@ -106,6 +106,49 @@ async def test_their_bytes_are_bounded() -> None:
     (larger,) = await b.come(1, "larger", SIZE + 1)
     await settle()
     assert [task.done() for task in (*tasks, larger)] == [True, False, False, True]
+
+
+@in_virtual_time
+async def test_small_ones_pass_a_large_one_that_does_not_fit() -> None:
+    b = Bench(2_000)
+    (large,) = await b.come(1, "large", 5_000)
+    small = await b.come(5, "small-{}", 10)
+    await b.free(1)
+    assert served([large, *small]) == [False] + [True] * 5
+
+
+@in_virtual_time
+async def test_so_many_pass_a_large_one_and_then_it_has_its_turn() -> None:
+    b = Bench(2_000)
+    (large,) = await b.come(1, "large", 5_000)
+    small = [*await b.come(8, "first-{}", 1_000), *await b.come(8, "again-{}", 1_000, again=True)]
+    await b.free(7)
+    assert (served([large]), sum(served(small))) == ([False], 10), "five passed it, five came again and had their turn"
+    await b.free(1)
+    assert served([large]) == [True]
+
+
+@in_virtual_time
+async def test_those_that_wait_have_room_before_those_that_are_found_to_be_of_their_kind() -> None:
+    b = Bench()
+    found = b.shares.claim(Kind.QUICK, ties_of("http://quick.example:80"), 1)
+    assert found is not None
+    (waiting,) = await b.come(1, "waiting")
+    assert not b.shares.move(found, Kind.NEW)
+    await b.free(1)
+    assert served([waiting]) == [True]
+
+
+@in_virtual_time
+async def test_a_full_queue_loses_of_those_that_hold_most_of_it() -> None:
+    b = Bench()
+    small = await b.come(10, "small-{}", 100)
+    large = await b.come(5, "large-{}", SIZE // 4)
+    await settle()
+    assert [task.done() for task in small] == [False] * 10
+    assert [task.done() for task in large] == [True, True, False, False, False]
+    await b.come(QUEUE, "another-{}", 120)
+    assert [task.done() for task in large] == [True, True, False, False, False]
 
 
 @in_virtual_time
