@@ -78,7 +78,7 @@ class HttpProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._closing = True
         self._connections.leave(self)
-        self._budget.arrived(self._name, self)
+        self._budget.arrived(self)
         super().connection_lost(exc)
         if not self._at_work:
             self._release()
@@ -125,22 +125,27 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _look_at_head(self, size: int) -> None:
         """Look at the head of which `size` more bytes are there, or at the beginning of the body behind it."""
-        kept = _KEPT_A_BYTE * size
-        if self._receiving or (self._answering and size > _LIGHT):
-            if not self._budget.reserve(self._name, kept, kept):
-                self._refuse(HTTP_503_SERVICE_UNAVAILABLE, _TOO_MUCH)
-                return
-            self._held += kept
+        if (self._receiving or (self._answering and size > _LIGHT)) and not self._reserve_head(_KEPT_A_BYTE * size):
+            self._refuse(HTTP_503_SERVICE_UNAVAILABLE, _TOO_MUCH)
+            return
         if not self._receiving:
             return
         self._head += size
         if not self._in_head:
             self._connections.arrives(self)  # the body has a time of its own
-            self._budget.arrives(self._name, self)
         elif self._head >= _HEAD_LIMIT:
             self._refuse(HTTP_431_REQUEST_HEADER_FIELDS_TOO_LARGE, f"the head is larger than {_HEAD_LIMIT} bytes")
         elif self._head == size:
             self._connections.arrives(self)
+
+    def _reserve_head(self, kept: int) -> bool:
+        if self._receiving:
+            has_room = self._budget.reserve_arriving(self._name, kept, kept, self)
+        else:
+            has_room = self._budget.reserve(self._name, kept, kept)
+        if has_room:
+            self._held += kept
+        return has_room
 
     # The parser's callbacks
 
@@ -182,7 +187,7 @@ class HttpProtocol(HttpToolsProtocol):
             return
         size = len(body)
         self._body += size
-        if not self._budget.reserve_for_body(self._name, size, self._body, self):
+        if not self._budget.reserve_arriving(self._name, size, self._body, self):
             raise RefusedRequestError(HTTP_503_SERVICE_UNAVAILABLE, _TOO_MUCH)
         self._held += size
         cycle.body += body
@@ -194,7 +199,7 @@ class HttpProtocol(HttpToolsProtocol):
         if asks_for_upgrade(self.parser):
             return  # of a head that another parser is about to read
         self._receiving = False
-        self._budget.arrived(self._name, self)
+        self._budget.arrived(self)
         if not self.flow.write_paused:  # else the client has yet to take the answer before
             self._connections.works(self)
         if not self.cycle.response_started:
@@ -253,7 +258,8 @@ class HttpProtocol(HttpToolsProtocol):
         self._raw.close()
 
     def give_up(self) -> None:
-        self._refuse(HTTP_503_SERVICE_UNAVAILABLE, _TOO_MUCH)
+        if not self._raw.is_closing():  # else it releases what it holds when the connection is lost, at once
+            self._refuse(HTTP_503_SERVICE_UNAVAILABLE, _TOO_MUCH)
 
     def shutdown(self) -> None:
         self._keep_alive = False
@@ -300,6 +306,8 @@ class HttpProtocol(HttpToolsProtocol):
             cycle.body = bytearray()
             cycle.message_event.set()
             self._release()  # the application lets go of its part as soon as it runs
+        elif not self._at_work:
+            self._release()  # of a head that was not complete
         if not started:
             self._raw.write(refusal(status, detail))
 
@@ -308,7 +316,10 @@ class HttpProtocol(HttpToolsProtocol):
         if self._closing:
             return
         self._closing = True
-        self._budget.arrived(self._name, self)
+        self._budget.arrived(self)
+        self.parser = None  # type: ignore[assignment] # with what it has of a head
+        if not self._at_work:
+            self.url, self.headers, self.scope = b"", [], {}  # type: ignore[typeddict-item]
         if self.cycle is not None:
             self.cycle.body = bytearray()
         if not (self._receiving or self._deaf or self._raw.get_write_buffer_size()):

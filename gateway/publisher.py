@@ -129,7 +129,10 @@ class KafkaPublisher:
             await asyncio.gather(*self._ending)
 
     def _admit(self, record: OutgoingRecord, client: str) -> tuple[Producer, int]:
-        """Return the producer, and how many bytes are reserved for the record from here until it is settled."""
+        """Return the producer, and how many bytes are reserved for the record from here until it is settled.
+
+        Requests that have not arrived give up for it.
+        """
         trouble = self.trouble or self._trouble_of(record.topic)
         if trouble is not None:
             raise RefusedError(trouble, _BROKER_AWAY)

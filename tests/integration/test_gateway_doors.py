@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
+from typing import Protocol
 
 import aiohttp
 import psutil
@@ -15,15 +16,21 @@ from tests.support.processes import CALLSTREAM, Service, run_to_end
 from tests.support.waiting import eventually, free_port
 
 MEMORY = 256 * 2**20  # the chart's limit
-BUDGET = "17825792"  # what the chart gives to bodies of it
+BUDGET = 17_825_792  # what the chart gives to bodies of it
+DEADLINE = 2  # seconds, the gateway's
 IN_TIME = 15  # seconds; the answers' own deadline is shorter
 HEAD = b"GET /healthcheck HTTP/1.1\r\nhost: a\r\n"
 POST = b"POST /v1/calculation/basic HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n"
 ITEM = {"name": "sum", "num_1": 1, "num_2": 2, "operation": "+", "result_rounding": 0}
 SMALL = {"callback_url": "http://receiver.example/", "message": [ITEM]}
 LARGEST = json.dumps({**SMALL, "padding": "x" * (2**20 - 300)}).encode()
+LARGE = json.dumps({**SMALL, "padding": "x" * 500_000}).encode()
 # What of a mebibyte takes most time and memory to validate.
 WORST = json.dumps({**SMALL, "message": [{"name": "a", "url": "http://a.example/", "payload": {"a": [[]] * 260_000}}]})
+
+# A head and a body that go on, but do not come.
+HALF_HEAD = [POST + b"".join(b"x-%d: " % number + b"a" * 180 + b"\r\n" for number in range(80))]
+HALF_BODY = [POST + b"content-length: 200000\r\n\r\n" + b" " * 100_000]
 
 
 class Gateway:
@@ -37,9 +44,9 @@ class Gateway:
         self.others: list[int | None] = []
         self.health: list[int | None] = []
 
-    async def send(self, data: Iterable[bytes]) -> int | None:
+    async def send(self, data: Iterable[bytes], address: str = "127.0.0.1") -> int | None:
         """Send on a connection of its own; return the answer's status, None if the connection just ended."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", self._port, local_addr=(address, 0))
         try:
             with suppress(ConnectionError):  # the answer may be there nevertheless
                 for part in data:
@@ -85,7 +92,8 @@ def _peak(pid: int) -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
 
 
-StartGateway = Callable[[str], Awaitable[Gateway]]
+class StartGateway(Protocol):
+    async def __call__(self, bootstrap: str, budget: int = BUDGET, deadline: int = DEADLINE) -> Gateway: ...
 
 
 @pytest.fixture
@@ -96,12 +104,12 @@ async def start_gateway(prefix: str, tmp_path: Path) -> AsyncIterator[StartGatew
     connector = aiohttp.TCPConnector(force_close=True)
     async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=IN_TIME)) as session:
 
-        async def start(bootstrap: str) -> Gateway:
+        async def start(bootstrap: str, budget: int = BUDGET, deadline: int = DEADLINE) -> Gateway:
             env = {
                 "CALLSTREAM_KAFKA__BOOTSTRAP": bootstrap,
                 "CALLSTREAM_TOPICS__PREFIX": prefix,
-                "CALLSTREAM_GATEWAY__IN_FLIGHT_BYTES": BUDGET,
-                "CALLSTREAM_GATEWAY__DEADLINE": "2",
+                "CALLSTREAM_GATEWAY__IN_FLIGHT_BYTES": str(budget),
+                "CALLSTREAM_GATEWAY__DEADLINE": str(deadline),
             }
             exit_code, output = await run_to_end("topics", env=env, directory=tmp_path)
             assert exit_code == 0, output
@@ -143,6 +151,31 @@ async def test_half_heads_make_room_for_whole_requests(start_gateway: StartGatew
     assert gateway.others.count(200) > len(gateway.others) / 2, gateway.told()
     assert set(gateway.health) == {200}, gateway.told()
     assert await eventually(lambda: gateway.send([HEAD + b"\r\n"])) == 200
+    assert gateway.peak < MEMORY
+
+
+@pytest.mark.parametrize(
+    ("half", "budget", "clients"),
+    [(HALF_HEAD, 2**22, 1), (HALF_HEAD, 2**22, 2), (HALF_HEAD, 2**22, 170), (HALF_BODY, BUDGET, 170)],
+    ids=["heads of one", "heads of two", "heads of many", "bodies of many"],
+)
+async def test_large_requests_find_room_beside_what_is_held_back(
+    start_gateway: StartGateway, kafka: Kafka, half: list[bytes], budget: int, clients: int
+) -> None:
+    gateway = await start_gateway(kafka.bootstrap, budget, deadline=IN_TIME)
+    assert await gateway.send(post(LARGE)) == 200
+    held: list[asyncio.Task[int | None]] = []
+    answers = []
+    for _ in range(5):
+        held = [sent for sent in held if not sent.done()]
+        addresses = [f"127.3.0.{1 + number % clients}" for number in range(180 - len(held))]
+        held += [asyncio.create_task(gateway.send(half, address)) for address in addresses]
+        await eventually(lambda: any(sent.done() for sent in held))  # noqa: B023 - there is no room for all of them
+        answers.append(await gateway.send(post(LARGE)))
+    for sent in held:
+        sent.cancel()
+    await asyncio.gather(*held, return_exceptions=True)
+    assert answers == [200] * 5, gateway.told()
     assert gateway.peak < MEMORY
 
 

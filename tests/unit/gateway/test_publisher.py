@@ -62,8 +62,8 @@ async def to_kafka(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[KafkaPublis
         yield made
 
 
-async def publish(to: KafkaPublisher, topic: str) -> None:
-    record = OutgoingRecord(topic, b"k", b"{}", ())
+async def publish(to: KafkaPublisher, topic: str, value: bytes = b"{}") -> None:
+    record = OutgoingRecord(topic, b"k", value, ())
     await to.publish(record, "127.0.0.1", asyncio.get_running_loop().time() + SETTINGS.gateway.deadline.total_seconds())
 
 
@@ -90,6 +90,22 @@ async def test_what_waits_for_one_topic_leaves_room_for_another(to_kafka: KafkaP
     await publish(to_kafka, SOUND)
     found = await asyncio.gather(*waiting, return_exceptions=True)
     assert {type(each) for each in found} == {OutcomeUnknownError, RefusedError}
+
+
+async def test_what_arrives_gives_up_for_the_record_of_a_request_that_is_there(to_kafka: KafkaPublisher) -> None:
+    budget = to_kafka._budget
+
+    class HalfBody:
+        gave_up = 0
+
+        def give_up(self) -> None:
+            HalfBody.gave_up += 1
+            budget.release("192.0.2.1", 2**20)
+
+    while not HalfBody.gave_up:
+        assert budget.reserve_arriving("192.0.2.1", 2**20, 2**20, HalfBody())
+    await publish(to_kafka, SOUND, b"x" * 8 * 2**20)
+    assert HalfBody.gave_up > 2
 
 
 async def test_a_producer_that_has_died_holds_up_no_other_while_it_ends(to_kafka: KafkaPublisher) -> None:
