@@ -105,9 +105,9 @@ def test_what_comes_drop_by_drop_makes_room_as_well(clients: int) -> None:
     good = Request(budget, "good")
     for _ in range(16):
         assert good.grow(60_000)
-        for request in dropping:
+        for request in dropping * 3:
             if not request.gave_up:
-                request.grow(100)
+                request.grow(150)
     assert not good.gave_up
 
 
