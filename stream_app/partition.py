@@ -34,7 +34,7 @@ class Partition:
         self.window = Window(span)
         self.waiting: deque[Record] = deque()
         self.size = 0  # bytes that the waiting take in memory
-        self.due = 0.0  # when the first of them may be begun
+        self.due = 0.0  # when the first of them may be begun, in the loop's time
         self.again: int | None = None  # that one's offset, where all were let go of and are to be read again
         self.sent_back = False  # whether the reader was told so; what comes until then was read before
         self.running: dict[asyncio.Task[None], float] = {}  # since when, the oldest first

@@ -98,13 +98,14 @@ class Policy:
     def wake(self, tier: timedelta, since: datetime, due: datetime) -> datetime:
         """Return when a result comes out of its tier: when it is due, unless that is later than the tier's others.
 
-        It has been there `since` then, or for longer.
+        It has been there `since` then.
         """
-        return due if due <= since + self.longest_held(tier) else since + tier * (1 + _SPREAD)
+        last = since + self.longest_delay(tier)
+        return due if due <= last + self.tiers[0] else last
 
-    def longest_held(self, tier: timedelta) -> timedelta:
-        """Return for how long a result may wait in a tier, whatever its record says."""
-        return tier * (1 + _SPREAD) + self.tiers[0]
+    def longest_delay(self, tier: timedelta) -> timedelta:
+        """Return the longest delay with its spread that is waited for in a tier."""
+        return tier * (1 + _SPREAD)
 
     def _up_to(self, longest: timedelta) -> list[timedelta]:
         return [tier for tier in self.tiers if tier <= longest] or self.tiers[:1]

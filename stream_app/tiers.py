@@ -14,7 +14,8 @@ from callstream.contract.retries import Progress, progress_of
 from callstream.contract.topics import Topics
 from stream_app.policy import Policy
 
-_CLOSE = 1.0  # seconds; marks stand no closer than that
+_IN_STEP = timedelta(seconds=1)  # what clocks may differ by that are kept in step
+_MARKS = 100  # of a partition, for what its tier holds
 
 Ends = Callable[[TopicPartition], int | None]
 
@@ -27,13 +28,12 @@ class _Mark(NamedTuple):
 
 
 class _Head(NamedTuple):
-    """The record of a partition that was looked at last, by its place, and when that was first.
+    """The record of a partition that was looked at last, by its place.
 
-    The first of the `marks` is of the time from which on the record is known to be in the log.
+    The first of the `marks` is of the time from which on it is known to be in the log.
     """
 
     place: tuple[int, float]
-    seen: datetime
     marks: deque[_Mark]
 
 
@@ -66,8 +66,9 @@ class Tiers:
     def wake(self, record: Record) -> float:
         """Return when the record is to be processed, in seconds since the epoch: one in a tier has to wait.
 
-        It never holds those behind it for longer than its tier may, since it was known to be in the log. So of those
-        that were there together the first alone is waited for, whatever they say.
+        It never holds those behind it for longer than its tier may, since it was parked, and since it was known to be
+        in the log. So of those that were there together the first alone is waited for, whatever they say; and what a
+        clock wrote that is ahead holds nothing: it comes out at once, and is written again by ours.
         """
         tier = self._tiers.get(record.partition.topic)
         if tier is None:
@@ -75,47 +76,48 @@ class Tiers:
         now = self._clock()
         try:
             progress = progress_of(record, now)
-            head = self._look_at(record, now)
-            since = now - timedelta(seconds=self._monotonic() - head.marks[0].at)
-            woken = self._policy.wake(tier, since, progress.due - _ahead(progress, head.seen))
-        except (HeaderError, OverflowError):
+        except HeaderError:
             return 0.0  # the agent says what is wrong with it
-        return woken.timestamp()
+        if progress.parked is None or _is_ahead(progress.parked, now):
+            return 0.0
+        at = self._monotonic()
+        known = timedelta(seconds=at - self._look_at(record, tier, at).marks[0].at)
+        return self._policy.wake(tier, min(progress.parked, now - known), progress.due).timestamp()
 
     def progress(self, record: Record, now: datetime) -> Progress:
-        """Return how far a record is that came out of its tier: by our clock, and without what it has waited for.
+        """Return how far a record is that came out of its tier, by our clock.
 
         Raises:
             HeaderError: its headers are not as `parked` writes them.
         """
         progress = progress_of(record, now)
-        tier = self._tiers.get(record.partition.topic, timedelta(0))
+        tier = self._tiers.get(record.partition.topic)
         due = progress.due
         if progress.parked is not None:
             delay = due - progress.parked
-            if delay <= self._policy.longest_held(tier):
-                due = min(due, now)
-            elif progress.parked > now:  # so no clock of ours says how long it has waited; at least for its tier
-                due = now + delay - tier
+            if _is_ahead(progress.parked, now):
+                due = now + delay
+            elif tier is not None and delay <= self._policy.longest_delay(tier):
+                due = min(due, now)  # its tier has held it for as long, whatever the clocks say by now
         return progress._replace(first_seen=min(progress.first_seen, now), due=due)
 
-    def _look_at(self, record: Record, now: datetime) -> _Head:
+    def _look_at(self, record: Record, tier: timedelta, at: float) -> _Head:
         """Return the head of the record's partition, which it is."""
         before = self._heads.get(record.partition)
         place = record.offset, record.timestamp  # a topic that is made anew has the same offsets again
         if before is not None and before.place == place:
             return before
+        end = self._ends(record.partition) or record.offset + 1
         marks = before.marks if before is not None and before.place[0] < record.offset else deque[_Mark]()
+        if marks and end < marks[-1].end:  # it is another log
+            marks.clear()
         while marks and marks[0].end <= record.offset:
             marks.popleft()
-        at = self._monotonic()
-        end = max(self._ends(record.partition) or 0, record.offset + 1)
-        if not marks or (end > marks[-1].end and at > marks[-1].at + _CLOSE):
+        if not marks or (end > marks[-1].end and at - marks[-1].at > tier.total_seconds() / _MARKS):
             marks.append(_Mark(end, at))
-        head = self._heads[record.partition] = _Head(place, now, marks)
+        head = self._heads[record.partition] = _Head(place, marks)
         return head
 
 
-def _ahead(progress: Progress, seen: datetime) -> timedelta:
-    """Return by how much the clock of who wrote it is ahead of ours, at least."""
-    return timedelta(0) if progress.parked is None else max(progress.parked - seen, timedelta(0))
+def _is_ahead(parked: datetime, now: datetime) -> bool:
+    return parked > now + _IN_STEP

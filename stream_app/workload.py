@@ -231,16 +231,17 @@ class Workload:
 
     def _queue_up(self, partition: Partition) -> None:
         """Queue a partition for room when the first of its waiting records may be begun."""
+        loop = asyncio.get_running_loop()
         if partition.waiting:
-            partition.due = self._wake(partition.waiting[0])
-        seconds = partition.due - self._clock()
+            partition.due = loop.time() + self._wake(partition.waiting[0]) - self._clock()
+        seconds = partition.due - loop.time()
         if seconds <= 0:
             partition.alarm = None
             self._queue.append(partition)
         else:
             # Looked at again in between, for the clock may be set.
             later = min(seconds, _LOOK_AGAIN)
-            partition.alarm = asyncio.get_running_loop().call_later(later, self._ring, partition)
+            partition.alarm = loop.call_later(later, self._ring, partition)
 
     def _ring(self, partition: Partition) -> None:
         self._queue_up(partition)

@@ -76,9 +76,7 @@ async def test_a_sigkill_while_callbacks_wait_loses_none_and_repeats_no_attempt_
             assert firsts == 1 or task_id in down.bodies, "what waited began again from its first attempt"
 
 
-async def test_results_dated_ahead_hold_their_tier_once_and_not_one_after_another(
-    kafka: Kafka, prefix: str, tmp_path: Path
-) -> None:
+async def test_results_dated_one_after_another_hold_their_tier_once(kafka: Kafka, prefix: str, tmp_path: Path) -> None:
     one_tier = settings(prefix, CALLSTREAM_TOPICS__PARTITIONS="1", CALLSTREAM_CALLBACKS__SCHEDULE="2s,1h")
     async with receiving() as receiver, pipeline_on(kafka.bootstrap, tmp_path, one_tier) as pipeline:
         now = datetime.now(UTC)
@@ -92,8 +90,8 @@ async def test_results_dated_ahead_hold_their_tier_once_and_not_one_after_anothe
         result["times"] = dict.fromkeys(("received", "started", "finished"), now.isoformat())
         async with AIOKafkaProducer(bootstrap_servers=kafka.bootstrap, linger_ms=100) as producer:
             for number in range(60):  # each might hold the others for 2.4 s
-                ahead = now + timedelta(minutes=number)
-                progress = Progress(1, 0, now, ahead + timedelta(hours=1), "it answered 500", ahead)
+                at = now + timedelta(seconds=2.3 * number)
+                progress = Progress(1, 0, now, at + timedelta(hours=1), "it answered 500", at)
                 waiting = parked(result_record(result), f"{prefix}callback.retry.2s", progress)
                 await producer.send(waiting.topic, waiting.value, headers=list(waiting.headers))
             await producer.flush()

@@ -1,5 +1,7 @@
 """A record in a tier waits until it is due, and never holds up the others for longer than its tier may."""
 
+import heapq
+import itertools
 import math
 from datetime import UTC, datetime, timedelta
 
@@ -57,35 +59,77 @@ def test_it_waits_until_it_is_due_whatever_the_clock_of_the_broker_says(off: flo
     assert reader.due(left) == reader.now
 
 
-@pytest.mark.parametrize("ahead", [1, 5, 10, 7_200, 1e9])
-def test_what_a_clock_that_is_ahead_wrote_waits_for_its_delay(ahead: float) -> None:
+@pytest.mark.parametrize("ahead", [2, 5, 10, 7_200, 1e9])
+@pytest.mark.parametrize("delay", [5.5, 25, 1e6])
+def test_what_a_clock_that_is_ahead_wrote_holds_nothing_and_has_its_delay_by_ours(ahead: float, delay: float) -> None:
     reader, by_theirs = Reader(), NOW + timedelta(seconds=ahead)
-    left = waiting(by_theirs, by_theirs + timedelta(seconds=5.5))
-    assert reader.out(left) == timedelta(seconds=5.5)
-    assert reader.due(left) == reader.now
+    left = waiting(by_theirs, by_theirs + timedelta(seconds=delay))
+    assert reader.out(left) == timedelta(0)
+    assert reader.due(left) == NOW + timedelta(seconds=delay)
 
 
-def test_what_a_clock_that_is_ahead_wrote_for_later_than_its_tier_waits_for_the_rest() -> None:
-    reader, by_theirs = Reader(), NOW + timedelta(hours=2)
-    left = waiting(by_theirs, by_theirs + timedelta(seconds=25))
-    assert reader.out(left) == timedelta(seconds=6)
-    assert reader.due(left) == reader.now + timedelta(seconds=20)
+@pytest.mark.parametrize("ahead", [0, 0.9, 3, 10, 30])
+@pytest.mark.parametrize("seconds", [5.5, 9], ids=["the tier's own delay", "one that the receiver asked for"])
+def test_in_a_stream_by_a_clock_that_is_ahead_none_comes_early_and_none_goes_round(
+    ahead: float, seconds: float
+) -> None:
+    reader, delay, theirs = Reader(), timedelta(seconds=seconds), timedelta(seconds=ahead)
+    came = [NOW + timedelta(seconds=number / 10) for number in range(600)]
+    log = [(at, number, at + theirs, at + theirs + delay) for number, at in enumerate(came)]  # a heap
+    asked = []
+    for offset in itertools.count():
+        at, number, written, due = heapq.heappop(log)
+        reader.pass_(max(at - reader.now, timedelta(0)))
+        reader.end = offset + 1 + sum(later[0] <= reader.now for later in log)
+        left = waiting(written, due, offset=offset)
+        reader.out(left)
+        if (due := reader.due(left)) <= reader.now:
+            asked.append(reader.now - came[number])
+        else:
+            heapq.heappush(log, (reader.now, number, reader.now, due))
+        if not log:
+            break
+    assert min(asked) >= delay
+    assert max(asked) <= 2 * HELD + delay
 
 
 def test_of_those_that_were_there_together_the_first_alone_is_waited_for() -> None:
     reader, far = Reader(end=60), NOW + timedelta(hours=1)
-    heads = [waiting(far, far + timedelta(hours=1), offset=offset) for offset in range(60)]
+    heads = [waiting(NOW + timedelta(seconds=6 * offset), far, offset=offset) for offset in range(60)]
     assert sum((reader.out(head) for head in heads), timedelta(0)) <= HELD
+
+
+def test_a_reader_that_begins_anew_does_not_wait_anew() -> None:
+    """Such as at each deployment, more often than the tier's delay."""
+    head, now = waiting(NOW, NOW + timedelta(days=300), tier="5m"), NOW
+    while now < NOW + timedelta(minutes=6):
+        reader = Reader()
+        reader.now = now
+        assert datetime.fromtimestamp(reader.tiers.wake(head), UTC) == NOW + timedelta(minutes=6)
+        now += timedelta(minutes=2)
+
+
+def test_what_does_not_say_when_it_was_parked_holds_nothing() -> None:
+    headers = parked(record(b"{}"), "callback.retry.5s", Progress(1, 0, NOW, NOW + timedelta(seconds=5), "x")).headers
+    left = record(b"{}", topic="callback.retry.5s", headers=headers)
+    assert Reader().out(left) == timedelta(0)
+    assert Reader().due(left) == NOW + timedelta(seconds=5)
+
+
+def test_what_waits_in_a_tier_of_an_earlier_schedule_keeps_its_due_time() -> None:
+    left = waiting(NOW, NOW + timedelta(minutes=30), tier="30m")
+    assert Reader().out(left) == timedelta(0)
+    assert Reader().due(left) == NOW + timedelta(minutes=30)
 
 
 def test_of_those_that_come_one_after_another_none_is_waited_for_again_that_came_meanwhile() -> None:
     """As it is with a partition that is held: its end is not known until it goes on."""
     reader, far = Reader(), NOW + timedelta(hours=1)
-    began, waits = reader.seconds, []
+    began, waits = reader.seconds, list[timedelta]()
     for offset in range(600):
         if reader.end is None or reader.end <= offset:  # it is fetched again; two have come each second
             reader.end = offset + 1 + int(2 * (reader.seconds - began))
-        waits.append(reader.out(waiting(far, far + timedelta(hours=1), offset=offset)))
+        waits.append(reader.out(waiting(reader.now, far, offset=offset)))
     honest = [sum(waits[first : first + 20], timedelta(0)) for first in range(0, 600, 20)]
     assert max(honest) <= 2 * HELD
 
@@ -110,8 +154,8 @@ def test_a_clock_that_is_set_back_holds_nothing_up() -> None:
     left = waiting(NOW, NOW + timedelta(seconds=5))
     assert reader.tiers.wake(left) == (NOW + timedelta(seconds=5)).timestamp()
     reader.now -= timedelta(hours=2)
-    assert reader.out(left) <= HELD
-    assert reader.due(left) == reader.now
+    assert reader.out(left) == timedelta(0)
+    assert reader.due(left) == reader.now + timedelta(seconds=5)
 
 
 @given(
