@@ -87,9 +87,12 @@ class Budget:
         share.held -= size
         share.beyond -= beyond
         lane.beyond -= beyond
+        shared = self._shared
         self._use(lane, beyond - size)
         for other in self._lanes.values():
-            if other.waiting:
+            if other.waiting and (
+                other is lane or self._shared > shared
+            ):  # or else there is no more for it than before
                 self._hand_out(other)
 
     def close(self, share: "Share") -> None:

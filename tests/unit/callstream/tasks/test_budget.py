@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import ExitStack, asynccontextmanager
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
@@ -92,6 +93,22 @@ async def test_a_lane_waits_for_none_of_what_another_holds() -> None:
         await calculation.take(25)
         await calculation.take(1)
         assert budget.used == 201
+
+
+async def test_nobody_looks_for_room_that_another_lane_has_given_back_to_itself() -> None:
+    """A task of another type that ends must cost nothing more because many wait here."""
+    budget = Budget(LIMIT, lanes=2)
+    with budget.share("data") as lead, budget.share("data") as data:
+        await lead.take(LIMIT)
+        waiting = await begun(data.take(LIMIT))
+        with patch.object(budget, "_hand_out") as looks:
+            with budget.share("calculation") as calculation:
+                await calculation.take(20)
+            looks.assert_not_called()
+            with budget.share("calculation") as calculation:
+                calculation.force(30)  # more than the lane's own
+            looks.assert_called_once()
+        waiting.cancel()
 
 
 @pytest.mark.parametrize("tasks", [1, 17, 40])
