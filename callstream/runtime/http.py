@@ -28,6 +28,7 @@ from callstream.runtime.egress import (
 )
 from callstream.runtime.logs import get_logger
 from callstream.runtime.places import Place, Places
+from callstream.sharing.cut_short import CutShortError
 
 log = get_logger()
 USER_AGENT = f"callstream/{callstream.__version__}"
@@ -71,6 +72,7 @@ class SharedTransport(httpx.AsyncBaseTransport):
 
     Where it is not to keep that place it is sent once more: before its connection is there, because as many as may are
     under way at the address that it leads to, or after a second without an answer, because it holds what is for others.
+    Of an answer that has begun, reading then raises `CutShortError`.
 
     Who calls may give a context manager as the request's extension `waiting`, for the time until then.
     """
@@ -129,11 +131,25 @@ class _HeldStream(httpx.AsyncByteStream):
         self._give = weakref.finalize(self, places.give, place)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for piece in self._stream:
+        pieces = aiter(self._stream)
+        while (piece := await self._next(pieces)) is not None:
             self._places.pause(self._place)
             yield piece
             self._places.resume(self._place)
         self._place.answered = True
+
+    async def _next(self, pieces: AsyncIterator[bytes]) -> bytes | None:
+        limit = asyncio.timeout(None)
+        try:
+            async with limit:
+                self._place.cut = partial(limit.reschedule, 0.0)
+                return await anext(pieces, None)
+        except TimeoutError as error:
+            if limit.expired():
+                raise CutShortError("the connection was needed for others") from error
+            raise
+        finally:
+            self._place.cut = None
 
     async def aclose(self) -> None:
         try:

@@ -43,7 +43,7 @@ class Host:
 
 
 class Place:
-    """A connection's place. `cut`, where it is set, ends what holds it, which then waits for another.
+    """A connection's place. `cut`, where it is set, ends what holds it, which may then wait for another.
 
     Who has read an answer to its end sets `answered`; `shown` is what the host's pace is so far, if it does answer.
     """
@@ -248,17 +248,20 @@ class Places:
         return self._free_for(pace) > 0
 
     def _hand_out(self) -> None:
-        for queue in self._queues:
-            while queue.turns and self._has(queue.pace, min(queue.turns)):
-                place, turn = queue.next()
-                if turn.done():  # it was cancelled
-                    continue
-                if place.pace is not place.host.pace:  # it waits where such as its host do
-                    place.learn()
-                    self._queues[place.pace].join(place, turn)
-                else:
-                    self._count(place, 1)
-                    turn.set_result(None)
+        while (queue := self._next_queue()) is not None:
+            place, turn = queue.next()
+            if turn.done():  # it was cancelled
+                continue
+            if place.pace is not place.host.pace:  # it waits where such as its host do, maybe before this queue
+                place.learn()
+                self._queues[place.pace].join(place, turn)
+            else:
+                self._count(place, 1)
+                turn.set_result(None)
+
+    def _next_queue(self) -> "_Queue | None":
+        ready = (queue for queue in self._queues if queue.turns and self._has(queue.pace, min(queue.turns)))
+        return next(ready, None)
 
 
 class _Queue:

@@ -5,6 +5,7 @@ import re
 import zlib
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Annotated, Literal, NamedTuple
 
 import httpx
@@ -24,6 +25,7 @@ from callstream.contract.hosts import dialled_host
 from callstream.contract.messages import Item
 from callstream.contract.raw_json import RawJson, check_json, encode_json, to_json
 from callstream.contract.receivers import canonical_host
+from callstream.sharing.cut_short import CutShortError
 from callstream.tasks.registry import TaskContext, TaskError, task
 
 _EXAMPLE = (
@@ -115,19 +117,29 @@ def _host(item: DataItem) -> str:
 @task("data", path="/v1/data/from-api", example=_EXAMPLE, fetches_from=_host)
 async def fetch(item: DataItem, context: TaskContext) -> RawJson:
     """Fetch JSON from each API."""
+    body = None
+    while body is None:
+        with suppress(CutShortError):  # it waits for another connection, as if no answer had begun
+            body = await _answer(item, context)
+    return await _checked(body, context)
+
+
+async def _answer(item: DataItem, context: TaskContext) -> bytes:
+    """Return the body of the API's answer, for which room is taken."""
     try:
         response = await context.http.send(_request(item, context), stream=True)
         try:
             if response.status_code >= _HTTP_ERROR:
                 raise TaskError(f"the API answered {response.status_code}")
-            body = await _read(response, context)
+            return await _read(response, context)
         finally:
             await response.aclose()
+    except CutShortError:
+        raise
     except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
         raise TaskError(f"the url cannot be used: {error}") from error
     except httpx.HTTPError as error:
         raise TaskError(f"the API cannot be reached: {str(error) or type(error).__name__}") from error
-    return await _checked(body, context)
 
 
 def _request(item: DataItem, context: TaskContext) -> httpx.Request:

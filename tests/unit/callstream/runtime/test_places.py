@@ -15,10 +15,12 @@ import pytest
 from callstream.runtime.egress import AddressTakenError, dialled
 from callstream.runtime.http import SharedTransport
 from callstream.runtime.places import Pace, Place, Places
+from callstream.sharing.cut_short import CutShortError
 from tests.support.virtual_time import in_virtual_time
 
 LIMIT = 240
 CROWD = 2 * LIMIT
+SILENT = LIMIT * (16 - 4 - 3 - 2) // 16  # places that hosts which do not answer may have
 
 
 class Internet(httpx.AsyncBaseTransport):
@@ -47,11 +49,17 @@ class Internet(httpx.AsyncBaseTransport):
                 await asyncio.sleep(3)
             if "mostly" in host:
                 await asyncio.sleep(0.3 if self.asked[host] % 10 else 1.3)
-            return httpx.Response(200, stream=Body())
+            return httpx.Response(200, stream=HangingBody() if "stalls" in host and self.asked[host] > 1 else Body())
         except AddressTakenError as error:
             raise httpx.ConnectError("turned back", request=request) from error
         finally:
             self.under_way -= 1
+
+
+class HangingBody(httpx.AsyncByteStream):
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.Event().wait()
 
 
 class Body(httpx.AsyncByteStream):
@@ -214,6 +222,33 @@ async def test_a_hosts_time_goes_on_when_its_answers_reader_wants_more() -> None
     places.pause(place)
     places.resume(place)
     assert place.alarm is None, "who reads on in what is closed sets it going no more"
+
+
+@in_virtual_time
+async def test_names_that_hang_in_the_bodies_of_their_answers_leave_places_for_others() -> None:
+    fetches = Fetches()
+    stalls = [f"stalls-{number}.example" for number in range(CROWD)]
+    await asyncio.gather(*[fetches.get(host) for host in ["quick.example", *stalls]])
+    await fetches.get("late.example")
+    ends = await fetches.begin(*stalls, seconds=20)
+    assert any(isinstance(task.exception(), CutShortError) for task in ends if task.done())
+    for host, seconds in ("quick.example", 0.1), ("late.example", 5.1), ("new.example", 1.1):
+        async with asyncio.timeout(seconds):
+            await fetches.get(host)
+    await fetches.end()
+
+
+@in_virtual_time
+async def test_who_waits_among_the_silent_goes_on_at_once_when_its_host_is_quick_again() -> None:
+    fetches = Fetches()
+    fetches.internet.silent.add("mostly.example")
+    (away,) = await fetches.begin("mostly.example")
+    away.cancel()
+    fetches.internet.silent.clear()
+    await fetches.begin(*[f"hangs-{number}.example" for number in range(SILENT - 1)], seconds=20)
+    async with asyncio.timeout(1):  # the first one by the last place, the others when it has answered
+        await asyncio.gather(*[fetches.get("mostly.example") for _ in range(5)])
+    await fetches.end()
 
 
 @in_virtual_time

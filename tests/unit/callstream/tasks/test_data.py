@@ -18,6 +18,7 @@ from pydantic import JsonValue, ValidationError
 
 from callstream.contract.messages import TaskRequest
 from callstream.contract.raw_json import RawJson
+from callstream.sharing.cut_short import CutShortError
 from callstream.tasks import TaskContext, TaskError
 from callstream.tasks.budget import Budget, Share, unlimited
 from callstream.tasks.data import DataItem, fetch
@@ -77,6 +78,22 @@ async def test_the_json_that_the_api_answers_is_the_result(encode: Callable[[byt
 async def test_a_compressed_answer_may_come_in_pieces_of_any_size() -> None:
     body = gzip.compress(b'{"a": 1}')
     assert await fetched(answering([bytes([byte]) for byte in body], content_encoding="x-gzip")) == {"a": 1}
+
+
+async def test_an_answer_that_is_cut_short_because_others_need_its_connection_is_fetched_once_more() -> None:
+    async def begun() -> AsyncIterator[bytes]:
+        yield b"{"
+        raise CutShortError("the connection was needed for others")
+
+    answers = iter([lambda _: httpx.Response(200, content=begun()), answering(b"[1]")])
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        return next(answers)(request)
+
+    budget = Budget(LIMIT)
+    with budget.share() as share:
+        assert await fetched(answer, share) == [1]
+        assert share.held == len(b"[1]")
 
 
 BOMB = gzip.compress(b"[" + b" " * 10_000_000 + b"]")
