@@ -254,6 +254,7 @@ class HttpProtocol(HttpToolsProtocol):
             return
         self._closing = True
         if self._receiving:
+            self._budget.arrived(self)  # or it would be asked to give up what it has given back
             self._answer(HTTP_503_SERVICE_UNAVAILABLE, "too many connections")
         self._raw.close()
 

@@ -189,7 +189,7 @@ class Receivers:
         now = self._clock()
         if outcome is None:
             log.warning("callback.cut-short", receiver=receiver.key, after=round(now - began, 3))
-            if probe:
+            if probe and receiver.breaker.is_open:  # or else another attempt has found out meanwhile
                 receiver.breaker.put_off(now)
             return Busy("it takes its time, and so do as many others as may")
         if patience.turned_back and isinstance(outcome, Unreachable):

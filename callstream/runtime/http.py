@@ -67,14 +67,18 @@ class _Transport(AiohttpTransport):
             raise httpx.LocalProtocolError(f"{type(error).__name__}: {error}", request=request) from error
 
 
+_CUT = "the connection was needed for others"
+
+
 class SharedTransport(httpx.AsyncBaseTransport):
     """Sends a request when there is a place for its host, which it holds until the answer is closed.
 
     Where it is not to keep that place it is sent once more: before its connection is there, because as many as may are
     under way at the address that it leads to, or after a second without an answer, because it holds what is for others.
-    Of an answer that has begun, reading then raises `CutShortError`.
 
-    Who calls may give a context manager as the request's extension `waiting`, for the time until then.
+    Who calls may give a context manager as the request's extension `waiting`, for the time until then. With the
+    extension `cut_short` an answer that has begun may be cut short as well: reading it raises `CutShortError`, and the
+    request may be sent again. Its value says whether it was so before: then it waits among those that are silent.
     """
 
     def __init__(self, transport: httpx.AsyncBaseTransport, connections: int) -> None:
@@ -83,11 +87,13 @@ class SharedTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         waiting = request.extensions.get("waiting", nullcontext)
+        cut_before = bool(request.extensions.get("cut_short"))
         while True:
             with waiting():
-                place = await self._places.take(request.url.raw_host.decode())
+                place = await self._places.take(request.url.raw_host.decode(), cut_before=cut_before)
             if (response := await self._sent(request, place)) is not None:
                 return response
+            cut_before |= place.overdue
 
     async def _sent(self, request: httpx.Request, place: Place) -> httpx.Response | None:
         """Return the answer; None where the place could not be kept, and the request is to wait for another."""
@@ -109,9 +115,11 @@ class SharedTransport(httpx.AsyncBaseTransport):
             if cut_short or (place.turned_back and isinstance(error, httpx.TransportError)):
                 return None
             raise
-        place.cut, place.turned_back = None, False
+        place.cut, place.turned_back, place.overdue = None, False, False
         assert isinstance(response.stream, httpx.AsyncByteStream)  # noqa: S101 - for mypy; the transport is async
-        response.stream = _HeldStream(response, response.stream, place, self._places)
+        response.stream = _HeldStream(
+            response, response.stream, place, self._places, may_be_cut="cut_short" in request.extensions
+        )
         return response
 
 
@@ -123,8 +131,17 @@ class _HeldStream(httpx.AsyncByteStream):
     httpx lets an answer and its stream hold each other: all that the connection had would stay until a collection.
     """
 
-    def __init__(self, response: httpx.Response, stream: httpx.AsyncByteStream, place: Place, places: Places) -> None:
+    def __init__(
+        self,
+        response: httpx.Response,
+        stream: httpx.AsyncByteStream,
+        place: Place,
+        places: Places,
+        *,
+        may_be_cut: bool,
+    ) -> None:
         self._response = weakref.ref(response)
+        self._may_be_cut = may_be_cut
         self._place = place
         self._places = places
         self._stream = stream
@@ -139,17 +156,22 @@ class _HeldStream(httpx.AsyncByteStream):
         self._place.answered = True
 
     async def _next(self, pieces: AsyncIterator[bytes]) -> bytes | None:
+        if not self._may_be_cut:
+            return await anext(pieces, None)
         limit = asyncio.timeout(None)
         try:
             async with limit:
                 self._place.cut = partial(limit.reschedule, 0.0)
-                return await anext(pieces, None)
+                piece = await anext(pieces, None)
         except TimeoutError as error:
             if limit.expired():
-                raise CutShortError("the connection was needed for others") from error
+                raise CutShortError(_CUT) from error
             raise
         finally:
             self._place.cut = None
+        if piece is not None and self._place.overdue:  # it came in the same turn of the loop, or pieces come in each
+            raise CutShortError(_CUT)
+        return piece
 
     async def aclose(self) -> None:
         try:

@@ -46,15 +46,18 @@ class Place:
     """A connection's place. `cut`, where it is set, ends what holds it, which may then wait for another.
 
     Who has read an answer to its end sets `answered`; `shown` is what the host's pace is so far, if it does answer.
+    `overdue` is a place that others are to have; what was `cut_before` waits among the silent, or it would be again.
     """
 
     __slots__ = (
         "alarm",
         "answered",
         "cut",
+        "cut_before",
         "host",
         "left",
         "line",
+        "overdue",
         "pace",
         "shown",
         "ties",
@@ -62,9 +65,10 @@ class Place:
         "uncounted",
     )
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, *, cut_before: bool = False) -> None:
         self.host = host
-        self.answered = False
+        self.cut_before = cut_before
+        self.answered = self.overdue = False
         self.shown = Pace.QUICK
         self.turned_back = False  # from an address
         self.cut: Callable[[], None] | None = None
@@ -73,10 +77,14 @@ class Place:
         self.uncounted: list[Tie] = []
         self.learn()
 
+    @property
+    def expected(self) -> Pace:
+        return Pace.SILENT if self.cut_before else self.host.pace
+
     def learn(self) -> None:
         """Take in what is known of the host by now."""
         host = self.host
-        self.pace = host.pace
+        self.pace = self.expected
         self.line = host.owner if self.pace is Pace.QUICK else host.line
         self.ties = [host.owner] if self.line is host.owner else [host.owner, self.line]
 
@@ -98,9 +106,9 @@ class Places:
         self._hosts: OrderedDict[str, Host] = OrderedDict()
         public_suffixes()  # here, so that no fetch waits for it
 
-    async def take(self, name: str) -> Place:
+    async def take(self, name: str, *, cut_before: bool = False) -> Place:
         """Return a place for the host, when there is one."""
-        place = Place(self._host(name))
+        place = Place(self._host(name), cut_before=cut_before)
         queue = self._queues[place.pace]
         if place.line not in queue.lines and self._has(place.pace, self._held.get(place.line, 0)):
             self._count(place, 1)
@@ -128,9 +136,13 @@ class Places:
 
     def resume(self, place: Place) -> None:
         """Let the clock go on; that of a place which was given back does not."""
-        if place.left is not None:
-            self._arm(place, max(place.left, 0.0))
-            place.left = None
+        if place.left is None:
+            return
+        left, place.left = place.left, None
+        if left > 0:
+            self._arm(place, left)
+        else:  # not in the loop's next turn, before which the next piece may come
+            self._ring(place, asyncio.get_running_loop().time())
 
     def dials(self, place: Place, address: str) -> bool:
         """Return whether `address` may be dialled; if not, the host waits behind those at it from then on."""
@@ -223,6 +235,7 @@ class Places:
             place.ties = list(dict.fromkeys([*place.ties, *place.uncounted]))
         else:
             host.pace = Pace.SILENT
+            place.overdue = True
             if place.cut is not None:
                 place.shown = Pace.SILENT
                 place.cut()
@@ -252,7 +265,7 @@ class Places:
             place, turn = queue.next()
             if turn.done():  # it was cancelled
                 continue
-            if place.pace is not place.host.pace:  # it waits where such as its host do, maybe before this queue
+            if place.pace is not place.expected:  # it waits where such as its host do, maybe before this queue
                 place.learn()
                 self._queues[place.pace].join(place, turn)
             else:

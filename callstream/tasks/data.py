@@ -5,7 +5,6 @@ import re
 import zlib
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
 from typing import Annotated, Literal, NamedTuple
 
 import httpx
@@ -117,17 +116,22 @@ def _host(item: DataItem) -> str:
 @task("data", path="/v1/data/from-api", example=_EXAMPLE, fetches_from=_host)
 async def fetch(item: DataItem, context: TaskContext) -> RawJson:
     """Fetch JSON from each API."""
-    body = None
-    while body is None:
-        with suppress(CutShortError):  # it waits for another connection, as if no answer had begun
-            body = await _answer(item, context)
+    try:
+        body = await _answer(item, context)
+    except CutShortError:  # it waits for another connection, as if no answer had begun
+        body = await _answer(item, context, cut_short=True)
     return await _checked(body, context)
 
 
-async def _answer(item: DataItem, context: TaskContext) -> bytes:
-    """Return the body of the API's answer, for which room is taken."""
+async def _answer(item: DataItem, context: TaskContext, *, cut_short: bool = False) -> bytes:
+    """Return the body of the API's answer, for which room is taken.
+
+    Raises:
+        CutShortError: its connection is for others. What was `cut_short` before is not again.
+        TaskError: there is no answer that can be used.
+    """
     try:
-        response = await context.http.send(_request(item, context), stream=True)
+        response = await context.http.send(_request(item, context, cut_short=cut_short), stream=True)
         try:
             if response.status_code >= _HTTP_ERROR:
                 raise TaskError(f"the API answered {response.status_code}")
@@ -142,7 +146,7 @@ async def _answer(item: DataItem, context: TaskContext) -> bytes:
         raise TaskError(f"the API cannot be reached: {str(error) or type(error).__name__}") from error
 
 
-def _request(item: DataItem, context: TaskContext) -> httpx.Request:
+def _request(item: DataItem, context: TaskContext, *, cut_short: bool) -> httpx.Request:
     """Return the request that the item describes, checked here and not left to what a transport makes of it."""
     url = httpx.URL(item.url)
     if url.scheme not in {"http", "https"} or not url.host or "%" in url.host:  # % is what a space became
@@ -162,7 +166,7 @@ def _request(item: DataItem, context: TaskContext) -> httpx.Request:
         headers["content-type"] = ("content-type", "application/json")
     headers |= {name.lower(): (name, value) for name, value in item_headers.items()}
     # Made at once: httpx looks through all of them for each that is set later.
-    extensions = {"waiting": context.waiting}
+    extensions = {"waiting": context.waiting, "cut_short": cut_short}
     return context.http.build_request(
         item.method, url, headers=list(headers.values()), content=content, extensions=extensions
     )
