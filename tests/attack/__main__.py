@@ -7,6 +7,7 @@ import secrets
 import sys
 import tempfile
 from pathlib import Path
+from statistics import median
 
 from tests.attack.runner import Report, run
 from tests.attack.watch import limits
@@ -48,8 +49,8 @@ def show(report: Report) -> list[str]:
     most = limits()
     for name, peak in report.peaks.items():
         _say(f"{name}: {peak / 2**20:.0f} of {most[name] / 2**20:.0f} MiB at the most")
-    ordered = sorted(report.probes)
-    _say(f"probes: slowest {ordered[-1]:.2f} s, median {ordered[len(ordered) // 2]:.2f} s, of {len(ordered)}")
+    for title, probes in (("probes", report.probes), ("behind batches, in their turn", report.behind)):
+        _say(f"{title}: slowest {max(probes):.2f} s, median {median(probes):.2f} s, of {len(probes)}")
     _say(f"accepted: {report.accepted}, {len(report.missing)} without an end; dead letters: {report.letters}")
     _say(f"SEED={report.seed}, {report.seconds:.0f} s")
     return faults(report)

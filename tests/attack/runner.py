@@ -17,7 +17,7 @@ from tests.attack import records, rest  # noqa: F401 - they register their kinds
 from tests.attack.accounts import Accounts
 from tests.attack.kinds import HUNDRED, chosen
 from tests.attack.strangers import strangers, taking_all
-from tests.attack.target import CODECS, Target
+from tests.attack.target import CODECS, PARTITIONS, Target
 from tests.attack.watch import SERVICES, Watch, budgets, limits, watching
 from tests.support.pipeline import Pipeline, pipeline_on
 from tests.support.processes import run_to_end
@@ -27,7 +27,7 @@ from tests.support.waiting import eventually
 SCHEDULE = ("1s", "2s")
 # Short times, so that what fails comes to its end within the run; what bounds memory and sizes is as it is shipped.
 SETTINGS = {
-    "CALLSTREAM_TOPICS__PARTITIONS": "2",
+    "CALLSTREAM_TOPICS__PARTITIONS": str(PARTITIONS),
     "CALLSTREAM_TASKS__ITEM_DEADLINE": "1s",
     "CALLSTREAM_TASKS__DEADLINE": "3s",
     "CALLSTREAM_CALLBACKS__DEADLINE": "1s",
@@ -48,7 +48,8 @@ class Report:
     produced: Counter[str] = field(default_factory=Counter)
     holes: list[str] = field(default_factory=list)
     ends: list[str] = field(default_factory=list)
-    probes: list[float] = field(default_factory=list)  # seconds
+    probes: list[float] = field(default_factory=list)  # seconds, in the partition that is not stuffed
+    behind: list[float] = field(default_factory=list)  # seconds, in those that are, the longest of each hundred
     peaks: dict[str, int] = field(default_factory=dict)  # bytes
     accepted: int = 0
     missing: list[str] = field(default_factory=list)
@@ -64,26 +65,27 @@ class Report:
 async def run(  # noqa: PLR0913, PLR0917 - what it is told by the command line, and where it is
     bootstrap: str, prefix: str, directory: Path, seed: str, count: int, say: Callable[[str], None], patience: float
 ) -> Report:
-    """Send attacks 0 to `count`, a probe after each hundred; `patience` is the time for what was accepted to end."""
+    """Send attacks 0 to `count`, probes after each hundred; `patience` is the time for what was accepted to end."""
     began = time.monotonic()
     report = Report(seed)
     async with _field(bootstrap, prefix, directory) as (target, pipeline, honest, watch):
         await watch.probe(honest)  # warm
-        watch.probes.clear()
         for first in range(0, count, HUNDRED):
             numbers = range(first, min(first + HUNDRED, count))
             sent = await _hundred(target, seed, numbers)
             report.sent.update(sent)
             place = f"attacks {first} to {numbers[-1]}, {f'all {next(iter(sent))}' if len(sent) == 1 else 'mixed'}"
             await watch.revive(place)
-            seconds = await watch.probe(honest)
-            say(f"{place}: a probe took {seconds:.2f} s")
+            *behind, seconds = await watch.probe(honest)
+            report.probes.append(seconds)
+            report.behind.append(max(behind))
+            say(f"{place}: a probe took {seconds:.2f} s, behind batches {max(behind):.2f} s")
         say(f"all sent after {time.monotonic() - began:.0f} s")
         await _end_of_all(target, pipeline, report, patience)
         await watch.revive("at the end")
         watch.look()
         report.answers, report.produced, report.holes = target.answers, target.produced, target.holes
-        report.ends, report.probes, report.peaks = watch.ends, watch.probes, watch.peaks
+        report.ends, report.peaks = watch.ends, watch.peaks
     report.seconds = time.monotonic() - began
     return report
 

@@ -13,9 +13,11 @@ import aiohttp
 import psutil
 import yaml
 
+from tests.attack.target import PARTITIONS
 from tests.support.pipeline import Pipeline
 from tests.support.processes import Service
 from tests.support.receiver import Receiver
+from tests.support.waiting import eventually
 
 SERVICES = ("gateway", "tasks", "callbacks")
 _LOOK = 0.1  # seconds between two looks at the memory
@@ -43,7 +45,6 @@ class Watch:
     pipeline: Pipeline
     peaks: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SERVICES, 0))
     ends: list[str] = field(default_factory=list)
-    probes: list[float] = field(default_factory=list)  # seconds
 
     @property
     def services(self) -> Mapping[str, Service]:
@@ -63,29 +64,23 @@ class Watch:
         await asyncio.gather(*(service.wait_until_ready(60) for service in ended.values()))
         return not ended
 
-    async def probe(self, receiver: Receiver) -> float:
-        """Return the seconds from a good job's POST to its callback."""
-        began = time.monotonic()
-        called: asyncio.Future[float] = asyncio.get_running_loop().create_future()
-        waiting: set[str] = set()
+    async def probe(self, receiver: Receiver) -> list[float]:
+        """Return the seconds from a good job's POST to its callback, for one in each partition."""
+        called: dict[str, float] = {}
+        receiver.on_call = lambda task_id: called.setdefault(task_id, time.monotonic())
 
-        def on_call(task_id: str) -> None:
-            if task_id in waiting and not called.done():
-                called.set_result(time.monotonic())
+        async def one(partition: int) -> float:
+            began = time.monotonic()
+            task_id = await self._submit(partition, receiver.url)
+            await eventually(lambda: task_id in called, _PATIENCE)
+            return called[task_id] - began
 
-        receiver.on_call = on_call
-        async with asyncio.timeout(_PATIENCE):
-            task_id = await self._submit(receiver.url)
-            waiting.add(task_id)
-            if task_id in receiver.bodies:
-                on_call(task_id)
-            self.probes.append(await called - began)
-        return self.probes[-1]
+        return await asyncio.gather(*map(one, range(PARTITIONS)))
 
-    async def _submit(self, url: str) -> str:
+    async def _submit(self, partition: int, url: str) -> str:
         while True:
             with suppress(AssertionError, aiohttp.ClientError):  # it is told by how long the probe takes
-                return await self.pipeline.submit(len(self.probes), url)
+                return await self.pipeline.submit_to(partition, PARTITIONS, 1, url)
 
 
 def _weight(process: psutil.Process) -> int:

@@ -1,13 +1,19 @@
 """Calculations that a test submits, and what must become of each."""
 
 import asyncio
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import uuid4
 
 import aiohttp
+from aiokafka.partitioner import DefaultPartitioner
+
+from callstream.contract.ids import keyed_task_id
 
 _CONNECTIONS = 32
+_PATH = "/v1/calculation/basic"
 
 
 def open_session() -> aiohttp.ClientSession:
@@ -24,13 +30,13 @@ class Jobs:
     session: aiohttp.ClientSession
     expected: dict[str, Any] = field(default_factory=dict)
 
-    async def submit(self, number: float, callback_url: str) -> str:
+    async def submit(self, number: float, callback_url: str, headers: Mapping[str, str] | None = None) -> str:
         """Submit one calculation, again until it is accepted; return its task_id."""
         item = {"name": "sum", "num_1": number, "num_2": 0.5, "operation": "+", "result_rounding": 2}
         body = {"callback_url": callback_url, "message": [item]}
         while True:
             try:
-                async with self.session.post(f"{self.url}/v1/calculation/basic", json=body) as answer:
+                async with self.session.post(f"{self.url}{_PATH}", json=body, headers=headers) as answer:
                     if answer.status == 200:
                         task_id: str = (await answer.json())["task_id"]
                         self.expected[task_id] = [{"sum": number + 0.5}]
@@ -39,6 +45,13 @@ class Jobs:
             except (aiohttp.ClientError, TimeoutError):
                 pass  # the gateway was killed; this job was not accepted
             await asyncio.sleep(0.05)
+
+    async def submit_to(self, partition: int, of: int, number: float, callback_url: str) -> str:
+        """Submit one calculation that goes into this partition of each topic, of so many; return its task_id."""
+        partitions, partitioner = list(range(of)), DefaultPartitioner()
+        keys = (uuid4().hex for _ in itertools.count())
+        key = next(key for key in keys if partitioner(keyed_task_id(_PATH, key).encode(), partitions, []) == partition)
+        return await self.submit(number, callback_url, {"Idempotency-Key": key})
 
     async def submit_many(self, numbers: Iterable[int], callback_url: str) -> None:
         """Submit a calculation for each of `numbers`, over several connections."""
