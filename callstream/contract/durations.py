@@ -26,5 +26,5 @@ def duration_text(value: timedelta) -> str:
     seconds = value.total_seconds()
     for unit, size in (("h", 3600), ("m", 60)):
         if seconds >= size and (seconds * 10) % size == 0:
-            return f"{seconds / size:g}{unit}"
+            return f"{seconds / size:.1f}".removesuffix(".0") + unit
     return f"{seconds:.6f}".rstrip("0").rstrip(".") + "s"

@@ -25,6 +25,6 @@ def test_what_is_written_reads_back(value: timedelta) -> None:
     assert abs(duration(duration_text(value)) - value) <= timedelta(microseconds=1)
 
 
-@pytest.mark.parametrize("text", ["0s", "0.5s", "5s", "30s", "1.5m", "5m", "2h", "10h", "48h"])
+@pytest.mark.parametrize("text", ["0s", "0.5s", "5s", "30s", "1.5m", "5m", "2h", "10h", "48h", "100804.9m"])
 def test_it_is_written_as_a_person_would(text: str) -> None:
     assert duration_text(duration(text)) == text
