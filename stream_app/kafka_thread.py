@@ -57,19 +57,22 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     @property
     def missing(self) -> frozenset[str]:
         """The topics that are to be read, and of which the client knows no partition."""
-        if (consumer := self._consumer) is None or (subscription := consumer._subscription.subscription) is None:  # noqa: SLF001 - it has no door
+        if (subscription := self._subscription) is None:
             return frozenset()
-        cluster = consumer._client.cluster  # noqa: SLF001 - likewise
+        cluster = self._ensure_consumer()._client.cluster  # noqa: SLF001 - it has no door
         return frozenset(topic for topic in subscription.topics if not cluster.partitions_for_topic(topic))
 
     def end(self, tp: TP) -> int | None:
         """Return the offset at which the log ended in the last answer to a fetch of it; None if there was none."""
-        if (consumer := self._consumer) is None or (subscription := consumer._subscription.subscription) is None:  # noqa: SLF001 - it has no door
-            return None
-        assignment, partition = subscription.assignment, kafka_partition(tp)
-        if assignment is None or partition not in assignment.tps:
+        assignment = None if self._subscription is None else self._subscription.assignment
+        if assignment is None or (partition := kafka_partition(tp)) not in assignment.tps:
             return None
         return cast("int | None", assignment.state_value(partition).highwater)
+
+    @property
+    def _subscription(self) -> Any:
+        """What aiokafka's consumer is subscribed to; None before there is one, or a subscription."""
+        return None if self._consumer is None else self._consumer._subscription.subscription  # noqa: SLF001 - it has no door
 
     async def committed(self, partitions: Iterable[TP]) -> Mapping[TP, OffsetAndMetadata]:
         coordinator = self._ensure_consumer()._coordinator  # noqa: SLF001 - the consumer's own method gives offsets alone
@@ -171,7 +174,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
         Return where it begins, or None: it is tried again until that can be told.
         """
-        assignment = self._ensure_consumer()._subscription.subscription.assignment  # noqa: SLF001 - likewise
+        assignment = self._subscription.assignment
         try:
             begin = await self.call_thread(self.fetches.begin_again, assignment, kafka_partition(tp), position)
         except KafkaError:
@@ -182,11 +185,10 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
     async def _look_at_topics(self) -> None:
         """Begin with what has come, begin again with what was made anew; the fetches find a log that is shorter now."""
-        consumer = self._ensure_consumer()
-        subscription = consumer._subscription.subscription  # noqa: SLF001 - likewise
+        subscription = self._subscription
         if subscription is None or (assignment := subscription.assignment) is None:
             return
-        client = consumer._client  # noqa: SLF001 - likewise
+        client = self._ensure_consumer()._client  # noqa: SLF001 - likewise
         ids = await topic_ids(client, subscription.topics)
         if ids and subscription.topics - self.missing != ids.keys():
             client.force_metadata_update()  # by which the leader of the group learns what there is to share

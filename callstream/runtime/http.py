@@ -32,6 +32,7 @@ from callstream.sharing.cut_short import CutShortError
 
 log = get_logger()
 USER_AGENT = f"callstream/{callstream.__version__}"
+_CUT = "the connection was needed for others"
 _IDLE = 4.0  # seconds that a connection is kept for the next request; less than servers keep theirs (5 and more)
 _WORDS = {
     errno.ECONNREFUSED: "refused",
@@ -65,9 +66,6 @@ class _Transport(AiohttpTransport):
             raise httpx.RemoteProtocolError(f"{type(error).__name__}: {error}", request=request) from error
         except ValueError as error:  # a header that cannot be sent, a name that cannot be looked up
             raise httpx.LocalProtocolError(f"{type(error).__name__}: {error}", request=request) from error
-
-
-_CUT = "the connection was needed for others"
 
 
 class SharedTransport(httpx.AsyncBaseTransport):

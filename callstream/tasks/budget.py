@@ -90,9 +90,8 @@ class Budget:
         shared = self._shared
         self._use(lane, beyond - size)
         for other in self._lanes.values():
-            if other.waiting and (
-                other is lane or self._shared > shared
-            ):  # or else there is no more for it than before
+            has_more = other is lane or self._shared > shared  # than before
+            if has_more and other.waiting:
                 self._hand_out(other)
 
     def close(self, share: "Share") -> None:

@@ -24,7 +24,7 @@ from tests.attack.material import (
     padded,
     spoiled,
 )
-from tests.attack.target import CODECS, Header, Target
+from tests.attack.target import CODECS, STUFFED, Header, Target
 from tests.support.batches import ATTRIBUTES_AT, HEAD, NAME, TIME, batch, compressed, sealed, with_name
 
 records = partial(attack, "records")
@@ -179,7 +179,7 @@ async def foreign_batch(chance: random.Random, target: Target) -> None:
     """A batch as no client of ours would write it."""
     topic = chance.choice([*REQUESTS, RESULTS, *target.tiers])
     value = json.dumps(calculation(target.honest) if topic in REQUESTS else result(chance, target)).encode()
-    await target.put(topic, chance.choice(target.stuffed), _foreign(chance, value, f"attack-{target.number}"))
+    await target.put(topic, chance.choice(STUFFED), _foreign(chance, value, f"attack-{target.number}"))
 
 
 @records(weight=2)
@@ -187,7 +187,7 @@ async def foreign_batch_for_operators(chance: random.Random, target: Target) -> 
     """What `callstream dead-letters` reads; at the end it has to list and plan nevertheless."""
     topic = chance.choice(["task.dead-letters", "callback.dead-letters", "callback.attempts"])
     value = json.dumps(result(chance, target)).encode()
-    await target.put(topic, chance.choice(target.stuffed), _foreign(chance, value, f"attack-{target.number}"))
+    await target.put(topic, chance.choice(STUFFED), _foreign(chance, value, f"attack-{target.number}"))
 
 
 @records(weight=1)
@@ -195,7 +195,7 @@ async def batch_of_very_many(chance: random.Random, target: Target) -> None:
     """A small batch that unfolds to more records, or more headers, than a reader can go over at once."""
     topic = chance.choice([*REQUESTS, RESULTS, *target.tiers])
     count, headers = chance.choice([(300, 1_000), (20, 10_000), (200_001, 0)])
-    await target.put(topic, chance.choice(target.stuffed), _many(count, headers))
+    await target.put(topic, chance.choice(STUFFED), _many(count, headers))
 
 
 @records(weight=1)
@@ -211,7 +211,7 @@ async def small_batches_of_large_results(chance: random.Random, target: Target) 
     topic = chance.choice([RESULTS, *target.tiers])
     filled = result(chance, target, results=[{"a": "x" * (target.record_limit // 3)}])
     raw = batch(*[json.dumps(filled).encode()] * 5, headers=progress(chance) if topic != RESULTS else ())
-    for partition in target.stuffed:
+    for partition in STUFFED:
         await target.put(topic, partition, compressed(raw, 4, bytes(cramjam.zstd.compress(raw[HEAD:]))))
 
 

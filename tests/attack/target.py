@@ -15,7 +15,7 @@ from tests.support.batches import produce_batch
 
 CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
 PARTITIONS = 3
-_STUFFED = PARTITIONS - 1  # of them: what stands behind a thousand batches in its partition has to wait for its turn
+STUFFED = range(PARTITIONS - 1)  # those that batches are put into as they are: what stands behind them has to wait
 _ANSWER = 12.0  # seconds; more than the gateway's deadline, on a busy machine
 _LATE = 0.5  # seconds that a timer is late where it was we who were held up
 _HELD = 30.0  # seconds for which a client holds on to a connection that it does not use
@@ -138,11 +138,6 @@ class Target:
             return
         outcome = await done
         self.produced[f"refused by the broker, {outcome}" if outcome else f"stored, {codec}"] += 1
-
-    @property
-    def stuffed(self) -> range:
-        """The partitions into which batches are put as they are."""
-        return range(_STUFFED)
 
     async def put(self, topic: str, partition: int, raw: bytes) -> None:
         """Put a batch into a log as it is, where the broker takes it."""
