@@ -125,7 +125,7 @@ class CallbackAgent:
             await self._bury(job, Reason.EXPIRED, f"the deadline {deadline.isoformat()} has passed{last}")
         elif progress.due > now and not self._may_ask_early(job):
             # It came out to look for its receiver, or with the others of its tier, or its tier is none any more.
-            await self._park(job, progress, looks=progress.waits > 0)
+            await self._park(job, progress, now, looks=progress.waits > 0)
         else:
             await self._ask(job)
 
@@ -162,7 +162,7 @@ class CallbackAgent:
             log.warning("receiver.probed", task_id=job.result.task_id, receiver=job.receiver, outcome=describe(found))
         away = self._receivers.is_away(job.receiver)  # or else it takes others, and this one in its time, if at all
         waits = job.progress.waits if away or isinstance(found, Busy) else 0
-        await self._park(job, job.progress._replace(waits=waits), looks=waits > 0)
+        await self._park(job, job.progress._replace(waits=waits), self._clock(), looks=waits > 0)
 
     async def _wait(self, job: _Job, busy: Busy) -> None:
         """Let the result wait without charging it an attempt."""
@@ -173,12 +173,13 @@ class CallbackAgent:
         due = now + pause
         error = progress.last_error or busy.why
         log.debug("callback.waits", task_id=job.result.task_id, why=busy.why, due=due.isoformat())
-        await self._park(job, progress._replace(waits=progress.waits + 1, due=due, last_error=error))
+        await self._park(job, progress._replace(waits=progress.waits + 1, due=due, last_error=error), now)
 
     async def _settle(self, job: _Job, outcome: Outcome, began: datetime, took: timedelta) -> None:
         number = job.progress.attempts + 1
         delay = self._policy.next_delay(outcome, number, self._chance())
-        due = None if delay is None else self._clock() + delay
+        now = self._clock()
+        due = None if delay is None else now + delay
         if due is not None and due > job.deadline:
             due = None
         attempt = CallbackAttempt.model_construct(
@@ -211,14 +212,16 @@ class CallbackAgent:
         elif due is not None and delay is not None:
             looks = self._policy.looks_early(outcome, delay) and self._receivers.is_away(job.receiver)
             waits = Progress(number, int(looks), job.progress.first_seen, due, describe(outcome))
-            await asyncio.gather(told, self._park(job, waits, looks=looks))
+            await asyncio.gather(told, self._park(job, waits, now, looks=looks))
         else:
             reason, error = _reason(outcome, expired=delay is not None), _told_outside(outcome)
             await asyncio.gather(told, self._bury(job, reason, error))
 
-    async def _park(self, job: _Job, progress: Progress, *, looks: bool = False) -> None:
-        """Let the result wait until it is due, or until it `looks` whether its receiver is back."""
-        now = self._clock()
+    async def _park(self, job: _Job, progress: Progress, now: datetime, *, looks: bool = False) -> None:
+        """Let the result wait until it is due, or until it `looks` whether its receiver is back.
+
+        `now` is when that was decided: by a later clock its own tier would be too long for it.
+        """
         remaining = progress.due - now
         if looks and self._receivers.may_look(job.receiver, job.result.size):
             tier = self._policy.look_tier(remaining, self._receivers.rest(job.receiver))

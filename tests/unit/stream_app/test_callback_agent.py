@@ -56,6 +56,7 @@ class Bench:
 
     def __init__(self, broker: Broker, output: Output, *outcomes: Outcome, **callbacks: Any) -> None:
         self.now = NOW
+        self.step = timedelta(0)  # from one look at the clock to the next
         self.broker = broker
         self.receiver = Receiver(*outcomes)
         settings = Settings.model_validate({"callbacks": {"schedule": SCHEDULE, **callbacks}})
@@ -67,6 +68,7 @@ class Bench:
         )
 
     def clock(self) -> datetime:
+        self.now += self.step
         return self.now
 
     @property
@@ -166,6 +168,15 @@ async def test_a_failed_callback_waits_in_the_tiers_of_the_schedule_and_is_the_s
     assert len({headers["webhook-timestamp"] for _, _, headers in b.receiver.sent}) == failures + 1
     assert [attempt["number"] for attempt in b.attempts] == list(range(1, failures + 2))
     assert [attempt["next_due"] is None for attempt in b.attempts] == [False] * failures + [True]
+
+
+async def test_a_retry_waits_in_the_tier_of_its_delay_however_long_it_takes_to_be_written_there(
+    bench: Callable[..., Bench],
+) -> None:
+    b = bench(Failed(500))
+    b.step = timedelta(milliseconds=1)
+    await b.agent.process(waiting(parked(finished(), "callback.retry.5s", Progress(1, 0, NOW, NOW, "")), NOW))
+    assert [left.topic for left in b.onward] == ["callback.retry.30s"]
 
 
 async def test_when_the_schedule_ends_the_result_is_a_dead_letter_with_the_last_outcome(
