@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import httptools
@@ -27,6 +29,12 @@ _KEPT_A_BYTE = 2  # bytes that the fields of a head take for each byte of it
 _FED_AT_ONCE = 16 * 1024  # bytes that the parser gets between two looks at what it made of them
 _TOO_MUCH = "nothing was stored: too many bytes are under way"
 _DROPPED_LIMIT = 8 * 2**20  # bytes that are read and dropped, so that the client comes to read its answer
+
+
+@dataclass(slots=True)
+class _Request:
+    held: int = 0  # bytes reserved in the budget until the application has done with it
+    at_work: bool = False  # the application has it
 
 
 class _Transport:
@@ -58,8 +66,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._receiving = False  # the same of the whole request
         self._head = self._fields = self._hosts = 0  # bytes, fields, fields named Host of the head
         self._wire = self._body = 0  # bytes since the head, and what was body of these
-        self._held = 0  # bytes reserved in the budget until the application has done with the request
-        self._at_work = False  # the application has a request
+        self._request = _Request()  # the one that arrives, or came last
         self._keep_alive = False
         self._deaf = False  # the answer under way is the last one, and what comes is not read
         self._closing = False
@@ -80,8 +87,8 @@ class HttpProtocol(HttpToolsProtocol):
         self._connections.leave(self)
         self._budget.arrived(self)
         super().connection_lost(exc)
-        if not self._at_work:
-            self._release()
+        if not self._request.at_work:
+            self._release(self._request)
 
     def data_received(self, data: bytes) -> None:
         if self._closing:
@@ -144,7 +151,7 @@ class HttpProtocol(HttpToolsProtocol):
         else:
             has_room = self._budget.reserve(self._name, kept, kept)
         if has_room:
-            self._held += kept
+            self._request.held += kept
         return has_room
 
     # The parser's callbacks
@@ -155,6 +162,8 @@ class HttpProtocol(HttpToolsProtocol):
             self.cycle.keep_alive = False
             raise RefusedRequestError(HTTP_400_BAD_REQUEST, "one request at a time")
         super().on_message_begin()
+        if self._request.at_work:
+            self._request = _Request()
         self._in_head = self._receiving = True
         self._head = self._fields = self._hosts = self._wire = self._body = 0
 
@@ -189,7 +198,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._body += size
         if not self._budget.reserve_arriving(self._name, size, self._body, self):
             raise RefusedRequestError(HTTP_503_SERVICE_UNAVAILABLE, _TOO_MUCH)
-        self._held += size
+        self._request.held += size
         cycle.body += body
         if len(cycle.body) > HIGH_WATER_LIMIT:
             self.flow.pause_reading()
@@ -224,19 +233,21 @@ class HttpProtocol(HttpToolsProtocol):
     # The application's task
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:  # noqa: ANN401 - passed on
-        self._at_work = True
+        self._request.at_work = True
         task = self.loop.create_task(cycle.run_asgi(app))
         self.tasks.add(task)
-        task.add_done_callback(self._task_ended)
+        task.add_done_callback(partial(self._task_ended, self._request))
 
-    def _task_ended(self, task: asyncio.Task[None]) -> None:
+    def _task_ended(self, request: _Request, task: asyncio.Task[None]) -> None:
         self.tasks.discard(task)
-        self._at_work = False
-        self._release()  # only now, also where the client has gone: until here the application may have the body
+        request.at_work = False
+        # Only now, also where the client has gone: until here the application may have the body. The connection may
+        # have begun with the next request: a loop may read before it tells that a task has ended.
+        self._release(request)
 
-    def _release(self) -> None:
-        self._budget.release(self._name, self._held)
-        self._held = 0
+    def _release(self, request: _Request) -> None:
+        self._budget.release(self._name, request.held)
+        request.held = 0
 
     # The end
 
@@ -306,9 +317,9 @@ class HttpProtocol(HttpToolsProtocol):
             cycle.disconnected = True
             cycle.body = bytearray()
             cycle.message_event.set()
-            self._release()  # the application lets go of its part as soon as it runs
-        elif not self._at_work:
-            self._release()  # of a head that was not complete
+            self._release(self._request)  # the application lets go of its part as soon as it runs
+        elif not self._request.at_work:
+            self._release(self._request)  # of a head that was not complete
         if not started:
             self._raw.write(refusal(status, detail))
 
@@ -319,7 +330,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._closing = True
         self._budget.arrived(self)
         self.parser = None  # type: ignore[assignment] # with what it has of a head
-        if not self._at_work:
+        if not self._request.at_work:
             self.url, self.headers, self.scope = b"", [], {}  # type: ignore[typeddict-item]
         if self.cycle is not None:
             self.cycle.body = bytearray()

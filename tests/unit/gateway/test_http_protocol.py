@@ -388,6 +388,28 @@ async def test_bytes_are_counted_until_the_application_has_done_with_them(
     await eventually(lambda: server.budget.held == 0)
 
 
+async def test_the_end_of_one_request_leaves_the_bytes_of_the_next_counted() -> None:
+    """As where a loop reads the next one before it tells that the task of the one before has ended."""
+    body = b" " * 10_000
+
+    async def app(_scope: Any, receive: Any, send: Any) -> None:
+        if wire.sent:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            return
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+        wire.say(POST + b"content-length: %d\r\n\r\n" % (2 * len(body)), body)
+
+    server = Server(app)
+    wire = server.connect().say(VALID)
+    (first,) = wire.protocol.tasks
+    await eventually(lambda: first not in wire.protocol.tasks)
+    assert server.budget.held >= len(body)
+    wire.protocol.connection_lost(None)
+    await eventually(lambda: server.budget.held == 0)
+
+
 async def test_for_a_new_connection_the_one_that_waits_longest_for_its_client_goes(
     stuck: StuckPublisher, validator: Validator
 ) -> None:
