@@ -29,8 +29,8 @@ _UNPROVEN_AT_ONCE = 8  # attempts at a receiver that did not answer well the las
 _MOST_KNOWN = 10_000  # receivers remembered that proved good, and as many others
 _QUEUED = timedelta(seconds=2)  # who waits holds room that others need
 LONGEST_QUEUED = 3 * _QUEUED  # for room, behind a probe, and for its turn
-NEWCOMERS = 5  # of the room, one part in so many may wait in each of the two queues of those who are new
-LATE = 20  # and one in so many in that of those who answer late
+NEWCOMERS = 7  # of the room, one part in so many may wait in each of the two queues of those who are new
+LATE = 6  # and one in so many in that of those who answer late
 QUICK = timedelta(seconds=1)  # an attempt that takes longer is no quick one from then on
 
 

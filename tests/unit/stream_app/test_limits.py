@@ -35,3 +35,9 @@ def test_whatever_waits_for_a_place_at_receivers_beside_that_the_next_result_is_
         room.enter("again" if number < again * held else "new", held_bytes // held)
     assert room.has("new")
     assert room.has("again")
+
+
+def test_the_largest_result_may_wait_for_a_place_at_its_receiver() -> None:
+    settings = Settings()
+    limits = limits_of(settings)
+    assert settings.sizes.result <= min(limits.size // NEWCOMERS, limits.size // LATE)
