@@ -38,15 +38,19 @@ class _Address(msgspec.Struct):
 _decoder = msgspec.json.Decoder(_Address)
 
 
-def address_of(record: Record) -> Address | None:
-    """Return the address of a record that may be wrong in all other ways, if that much can be read."""
+def address_of(record: Record, most: int) -> Address | None:
+    """Return the address of a record that may be wrong in all other ways, if that much can be read.
+
+    Of a value with more than `most` bytes nothing else is built: inflated it may take hundreds of megabytes.
+    """
     value = record.value or b""
     try:
         return Address(callback_url=_decoder.decode(value).callback_url)  # and nothing of the rest is built
     except ValidationError:
         return None
     except (ValueError, RecursionError):
-        pass
+        if len(value) > most:
+            return None
     try:  # what msgspec does not read may yet be what pydantic does: NaN, wherever it stands
         check_density(value)
         return Address.model_validate_json(value)

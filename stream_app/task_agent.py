@@ -94,7 +94,8 @@ class TaskAgent:
     async def refuse(self, record: Record, reason: Reason, error: str) -> None:
         """Put the record aside, and let its result say so, except where its `callback_url` cannot be read or used."""
         letter = self._output.dead_letter(record, self._topics.task_dead_letters, reason, error)
-        address = address_of(record)
+        # What its process died of again and again must not be done once more, to put it aside.
+        address = address_of(record, 0 if reason is Reason.CRASHED else self._body_limit)
         if address is None:
             await letter
             return

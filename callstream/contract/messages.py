@@ -20,6 +20,7 @@ from pydantic import (
 
 from callstream.contract.hosts import dialled_host
 from callstream.contract.raw_json import encode_json, to_json
+from callstream.contract.urls import check_quoted
 
 CALLBACK_URL_LIMIT = 2_048  # characters
 NAME_LIMIT = 1_024  # characters
@@ -59,7 +60,7 @@ def _absolute_http_url(url: str) -> str:
         raise ValueError("must not use port 0")
     _http_url.validate_python(url)
     dialled_host(parts.hostname)
-    return url
+    return check_quoted(url)
 
 
 CallbackUrl = Annotated[

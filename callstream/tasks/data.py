@@ -4,11 +4,12 @@ import asyncio
 import re
 import zlib
 from base64 import b64encode
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from typing import Annotated, Literal, NamedTuple
 
 import httpx
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     Field,
     GetCoreSchemaHandler,
@@ -24,6 +25,7 @@ from callstream.contract.hosts import dialled_host
 from callstream.contract.messages import Item
 from callstream.contract.raw_json import RawJson, check_json, encode_json, to_json
 from callstream.contract.receivers import canonical_host
+from callstream.contract.urls import check_quoted
 from callstream.sharing.cut_short import CutShortError
 from callstream.tasks.registry import TaskContext, TaskError, task
 
@@ -100,7 +102,7 @@ class PackedHeaders(NamedTuple):
 class DataItem(Item):
     """`payload` is sent as JSON on POST."""
 
-    url: str = Field(max_length=_URL_LIMIT)
+    url: Annotated[str, Field(max_length=_URL_LIMIT), AfterValidator(check_quoted)]
     method: Literal["GET", "POST"] = "GET"
     headers: PackedHeaders = Field(default_factory=PackedHeaders)
     payload: Payload = Field(default_factory=lambda: RawJson(b"{}"))
@@ -151,6 +153,10 @@ def _request(item: DataItem, context: TaskContext, *, cut_short: bool) -> httpx.
     url = httpx.URL(item.url)
     if url.scheme not in {"http", "https"} or not url.host or "%" in url.host:  # % is what a space became
         raise TaskError("the url cannot be used: it must be an absolute http or https URL with a host")
+    try:
+        dialled_host(url.host)
+    except ValueError as error:
+        raise TaskError(f"the url cannot be used: it {error}") from None
     if url.port is not None and not 0 < url.port <= _LAST_PORT:
         raise TaskError(f"the url cannot be used: there is no port {url.port}")
     item_headers = item.headers.unpacked()
@@ -186,7 +192,7 @@ async def _read(response: httpx.Response, context: TaskContext) -> bytes:
     body = bytearray()
     read, most = 0, context.fetch_limit + context.fetch_limit // 1_000 + _PIECE  # with all that a coding may add
     try:
-        async for chunk in response.aiter_raw():
+        async for chunk in _with_end(response.aiter_raw()):
             read += len(chunk)
             _check_size(read, most, context.fetch_limit)  # of which little or nothing may come when it is decoded
             for piece in decode(chunk):
@@ -201,13 +207,21 @@ async def _read(response: httpx.Response, context: TaskContext) -> bytes:
     return bytes(body)
 
 
+async def _with_end(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Give the chunks and, when no more come, an empty one."""
+    async for chunk in chunks:
+        if chunk:
+            yield chunk
+    yield b""
+
+
 def _check_size(size: int, most: int, limit: int) -> None:
     if size > most:
         raise TaskError(f"the API's answer is larger than {limit} bytes")
 
 
 def _decoder(coding: str) -> Callable[[bytes], Iterable[bytes]]:
-    """Return what decodes a chunk into pieces, none of them large."""
+    """Return what decodes a chunk into pieces, none of them large; an empty one is the end."""
     if coding in {"", "identity"}:
         return lambda chunk: (chunk,)
     if coding not in {"gzip", "x-gzip"}:
@@ -223,6 +237,8 @@ def _decoder(coding: str) -> Callable[[bytes], Iterable[bytes]]:
             raise TaskError(f"the API's answer is not valid gzip: {error}") from error
         if inflate.unused_data:  # zlib would keep, and copy again and again, all that follows
             raise TaskError("the API's answer is not valid gzip: it goes on behind its end")
+        if not chunk and not inflate.eof:
+            raise TaskError("the API's answer is not valid gzip: it is cut off")
 
     return decode
 
@@ -233,8 +249,10 @@ async def _checked(body: bytes, context: TaskContext) -> RawJson:
             check_json(body)
         else:
             async with context.turn:  # else all that have come by now would be checked at once
-                check_json(body)
-                await asyncio.sleep(0)
+                try:
+                    check_json(body)
+                finally:
+                    await asyncio.sleep(0)
     except BaseException as error:
         context.answers.give(len(body))
         if isinstance(error, ValueError):

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from callstream.contract.dead_letters import Reason
 from callstream.contract.messages import Item, TaskRequest
-from stream_app.reading import UnreadableError, read
+from stream_app.reading import Address, UnreadableError, address_of, read
 from tests.unit.records import CALLBACK_URL, record
 
 LIMIT, ITEM_LIMIT = 200, 10
@@ -76,6 +76,20 @@ def test_of_very_many_errors_the_number_is_told_and_none_is_kept() -> None:
     with pytest.raises(UnreadableError, match="value: there are 20000 errors") as error:
         read(value, Many, 2**20, ITEM_LIMIT)
     assert (error.value.__cause__, error.value.__context__) == (None, None)
+
+
+def test_an_address_is_found_beside_what_pydantic_alone_reads() -> None:
+    value = b'{"callback_url": "%s", "x": NaN}' % CALLBACK_URL.encode()
+    assert address_of(record(value), LIMIT) == Address(callback_url=CALLBACK_URL)
+    assert address_of(record(value), len(value) - 1) is None
+
+
+def test_nothing_is_built_of_a_value_that_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """16 MiB of a batch of 1.7 KB took 650 MB, and its process, each time that it was to be put aside."""
+    monkeypatch.setattr(Address, "model_validate_json", lambda _: pytest.fail("built"))
+    large = b'{"callback_url": "%s", "x": [%s]}' % (CALLBACK_URL.encode(), b"[0]," * LIMIT)
+    assert address_of(record(large + b"NaN"), LIMIT) is None
+    assert address_of(record(large.replace(b",]", b"]")), LIMIT) == Address(callback_url=CALLBACK_URL)
 
 
 @given(st.binary(max_size=LIMIT))

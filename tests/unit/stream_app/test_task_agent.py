@@ -14,6 +14,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from callstream.contract.headers import task_id_of
+from callstream.contract.dead_letters import Reason
 from callstream.contract.messages import Item, TaskResult
 from callstream.contract.records import Headers, OutgoingRecord, Record
 from callstream.runtime.settings import Settings
@@ -181,6 +182,14 @@ async def test_a_record_whose_callback_url_cannot_be_used_is_a_dead_letter_alone
     broker: Broker, output: Output, url: Any
 ) -> None:
     await agent(output).process(record({"callback_url": url, "message": []}))
+    assert broker.only.topic == "task.dead-letters"
+
+
+async def test_nothing_is_built_of_a_record_that_killed_its_process_to_put_it_aside(
+    broker: Broker, output: Output
+) -> None:
+    request = record(b'{"callback_url": "%s", "message": [NaN]}' % CALLBACK_URL.encode())
+    await agent(output).refuse(request, Reason.CRASHED, "the process died each time")
     assert broker.only.topic == "task.dead-letters"
 
 

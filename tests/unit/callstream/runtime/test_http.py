@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 import httpx
 import pytest
+import yarl
 from aiohttp.client_reqrep import ConnectionKey
 from httpx_aiohttp import AiohttpTransport
 
@@ -61,6 +62,19 @@ async def test_what_one_answer_sets_no_other_request_sends(
     for _ in range(2):
         await client.get(URL)
     assert [request.headers.get("cookie") for request in requests] == [None, None]
+
+
+async def test_no_cookie_is_read(
+    client: httpx.AsyncClient, requests: list[httpx.Request], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A field of 16 KiB can be made so that the standard library's parser holds the loop for 0.1 s."""
+    monkeypatch.setattr("http.cookiejar.CookieJar.make_cookies", lambda *_: pytest.fail("read"))
+    monkeypatch.setattr("aiohttp.abc.parse_set_cookie_headers", lambda *_: pytest.fail("read"))
+    await client.get(URL)
+    assert len(requests) == 1
+    async with open_transport(1, GUARD, reuse=True) as transport:
+        assert isinstance(transport.client, aiohttp.ClientSession)
+        transport.client.cookie_jar.update_cookies_from_headers(["session=secret"], yarl.URL(URL))
 
 
 async def test_no_redirect_is_followed(client: httpx.AsyncClient, requests: list[httpx.Request]) -> None:

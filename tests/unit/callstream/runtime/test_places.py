@@ -326,6 +326,13 @@ async def test_hosts_that_are_silent_are_forgotten_first() -> None:
         assert (await places.take("late.example")).pace is Pace.SLOW
 
 
+async def test_no_more_is_remembered_of_a_name_than_one_can_have_that_is_dialled() -> None:
+    places = Places(8)
+    place = await places.take("x" * 8_000)
+    assert max(len(place.host.name), *(len(tie.name) for tie in place.ties)) <= len("http://:80") + 253
+    assert (await places.take("x" * 9_000)).host is place.host
+
+
 async def started(places: Places, *hosts: str) -> list[asyncio.Task[Place]]:
     takes = [asyncio.create_task(places.take(host)) for host in hosts]
     await asyncio.sleep(0)

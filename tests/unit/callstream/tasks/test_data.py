@@ -116,7 +116,9 @@ BOMB = gzip.compress(b"[" + b" " * 10_000_000 + b"]")
         (answering(b'"' + b"x" * LIMIT + b'"'), f"larger than {LIMIT} bytes"),
         (answering([b'"', *[b"x" * 100] * LIMIT]), f"larger than {LIMIT} bytes"),
         (answering(b"{}", content_encoding="gzip"), "not valid gzip"),
-        (answering(gzip.compress(b'{"a": 1}')[:-12], content_encoding="gzip"), "not JSON"),
+        (answering(gzip.compress(b'{"a": 1}')[:-12], content_encoding="gzip"), "not valid gzip: it is cut off"),
+        (answering(gzip.compress(b"12345")[:-8], content_encoding="gzip"), "not valid gzip: it is cut off"),
+        (answering([], content_encoding="gzip"), "not valid gzip: it is cut off"),
         (answering(gzip.compress(b"{}") + b"\0", content_encoding="gzip"), "not valid gzip: it goes on"),
         (answering([gzip.compress(b"{}"), b"\0"], content_encoding="gzip"), "not valid gzip: it goes on"),
         (answering([gzip.compress(b"{}")] * 2, content_encoding="gzip"), "not valid gzip: it goes on"),
@@ -201,6 +203,8 @@ async def test_a_small_answer_that_would_become_a_large_one_is_never_inflated_wh
         "http://[::1/",
         "http://api.example/\x00",
         "http://☃.example/",
+        f"http://{'x' * 64}.example/",
+        f"http://{'x.' * 130}example/",
     ],
 )
 async def test_a_url_that_cannot_be_used_is_a_readable_error_and_nothing_is_sent(url: str) -> None:
@@ -260,9 +264,11 @@ async def test_the_headers_of_a_request_are_made_at_once(monkeypatch: pytest.Mon
         ({"headers": {"a": "x" * 8_192, "b": "x" * 8_192}}, "at most 16384 characters"),
         ({"headers": {"x" * 16_385: ""}}, "at most 16384 characters"),
         ({"url": "http://api.example/" + "x" * 8_192}, "at most 8192 characters"),
+        ({"url": "http://api.example/" + "ü" * 501}, "at most 1000 bytes that are to be quoted, and not 1002"),
+        ({"url": "http://api.example/?" + "<" * 1_001}, "at most 1000 bytes that are to be quoted"),
         ({"name": "x" * 1_025}, "at most 1024 characters"),
     ],
-    ids=["headers", "wrong headers", "values", "names", "url", "name"],
+    ids=["headers", "wrong headers", "values", "names", "url", "international url", "odd url", "name"],
 )
 def test_what_an_item_holds_is_bounded_and_refused_by_one_error(fields: dict[str, Any], text: str) -> None:
     message = [{"name": "a", "url": URL} | fields]
@@ -546,11 +552,16 @@ def answering_again(body: bytes) -> Answer:
     return answer
 
 
-async def test_large_answers_are_checked_one_at_a_turn_of_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("good", [True, False])
+async def test_large_answers_are_checked_one_at_a_turn_of_the_loop(
+    monkeypatch: pytest.MonkeyPatch, *, good: bool
+) -> None:
     turns, checked = 0, []
 
     def check(_: bytes) -> None:
         checked.append(turns)
+        if not good:
+            raise ValueError("it is none")
 
     async def turn() -> None:
         nonlocal turns

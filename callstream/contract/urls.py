@@ -1,0 +1,18 @@
+"""How much of a URL may have to be quoted."""
+
+_QUOTED_LIMIT = 1_000  # bytes
+_AS_THEY_ARE = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~!#$%&'()*+,/:;=?@[]"
+
+
+def check_quoted(url: str) -> str:
+    """Return `url` if no more of it than 1,000 bytes in UTF-8 are what a URL has only quoted, as `%C3%BC` for `ü`.
+
+    The client that sends it quotes one after another, in the loop: of 8,000 it takes 30 ms, each time.
+
+    Raises:
+        ValueError: there are more.
+    """
+    found = len(url.encode(errors="replace").translate(None, _AS_THEY_ARE))
+    if found > _QUOTED_LIMIT:
+        raise ValueError(f"must have at most {_QUOTED_LIMIT} bytes that are to be quoted, and not {found}")
+    return url
