@@ -238,6 +238,7 @@ def _foreign(chance: random.Random, value: bytes, task_id: str) -> bytes:
     forms: list[Callable[[], bytes]] = [
         lambda: with_name(good, chance.randbytes(len(NAME))),
         lambda: compressed(good, 4, _bomb(chance.choice([8, 64]))),
+        lambda: compressed(good, 4, _dense()),
         lambda: _noise(chance, good, chance.choice([1, 2, 3, 4, 5, 7])),
         lambda: sealed(
             good[:ATTRIBUTES_AT] + struct.pack(">h", chance.choice([8, 16, 48, 64])) + good[ATTRIBUTES_AT + 2 :]
@@ -256,6 +257,13 @@ def _noise(chance: random.Random, good: bytes, codec: int) -> bytes:
     """
     noise = chance.randbytes(100)
     return compressed(good, codec, b"\x7f" + noise[1:] if codec == _SNAPPY else noise)
+
+
+@cache
+def _dense() -> bytes:
+    """Return what inflates to as much as may be, takes forty times that when it is built, and is not msgspec's JSON."""
+    value = b'{"callback_url": "http://127.0.0.1:9/", "message": [' + b"[0]," * (15 * 2**18) + b"NaN]}"
+    return bytes(cramjam.zstd.compress(batch(value)[HEAD:]))
 
 
 @cache

@@ -46,6 +46,16 @@ async def strange_api(chance: random.Random, target: Target) -> None:
 
 
 @rest(weight=2)
+async def many_items_at_one_api(chance: random.Random, target: Target) -> None:
+    """What one answer costs, a hundred times; names that are as long as a URL may be, and what has to be quoted."""
+    tails = ["", "x" * 8_000, "ü" * 500, "<" * 1_000]
+    host = "x" * chance.choice([63, 64, 8_000])
+    url = chance.choice([target.api(chance) + chance.choice(tails), f"http://{host}.example/"])
+    items = [{"name": str(number), "url": url} for number in range(100)]
+    await target.post(DATA, {"callback_url": target.honest, "message": items})
+
+
+@rest(weight=2)
 async def hanging_apis(chance: random.Random, target: Target) -> None:
     """Fetches that hold as many connections as they are given, to hosts that say nothing or little."""
     slow = [url for url in target.strangers if url.endswith(("/hang/", "/crawl/"))]

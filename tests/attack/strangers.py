@@ -148,6 +148,20 @@ async def endless_gzip(chance: random.Random, writer: Writer) -> None:
 
 
 @stranger
+async def costly_json(chance: random.Random, writer: Writer) -> None:
+    """What comes in a kilobyte, takes long to look at, and is of no use."""
+    filling = chance.choice([b'{"":0},', b"[],", b"5e-9,", b'"\\u0001",', b"1e100,"])
+    body = gzip.compress(b"[" + filling * ((2**20 - 10) // len(filling)) + chance.choice([b"1e999]", b"NaN]", b""]))
+    writer.write(whole(200, body, b"Content-Encoding: gzip"))
+
+
+@stranger
+async def cookies(chance: random.Random, writer: Writer) -> None:
+    fields = [b"set-cookie: a=b", b"set-cookie2: " + chance.choice([b"a=b,", b'a="', b"; "]) * 1_900]
+    writer.write(whole(200, b"{}", *fields, b"set-cookie2: " + b"a," * 3_000))
+
+
+@stranger
 async def odd_json(chance: random.Random, writer: Writer) -> None:
     most = chance.choice([1_000, 2**20 - 100, 2**20, 2**20 + 1])
     body = chance.choice(
@@ -172,6 +186,7 @@ async def odd_json(chance: random.Random, writer: Writer) -> None:
             b"-0",
             b"1E400",
             b"{" + b",".join(b'"%d":{}' % number for number in range(most // 12)) + b"}",
+            b"[" + b'{"":0},' * (most // 7 - 2) + b"1e999]",
         ]
     )
     writer.write(whole(200, body, b"Content-Type: application/json"))
