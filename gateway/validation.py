@@ -11,10 +11,11 @@ from functools import partial
 from typing import Self
 
 from callstream.runtime.logs import get_logger
+from callstream.sharing.turns import Turns
 from callstream.tasks import Task
 from gateway.body_errors import body_errors
 from gateway.problems import ProblemError, ValidationProblem
-from gateway.turns import Slices, Turns
+from gateway.slices import Slices
 from gateway.validation_worker import READY, SIZE_BYTES
 
 log = get_logger()

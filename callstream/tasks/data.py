@@ -1,6 +1,5 @@
 """Fetches JSON from REST APIs."""
 
-import asyncio
 import re
 import zlib
 from base64 import b64encode
@@ -248,11 +247,9 @@ async def _checked(body: bytes, context: TaskContext) -> RawJson:
         if len(body) <= _QUICK:
             check_json(body)
         else:
-            async with context.turn:  # else all that have come by now would be checked at once
-                try:
-                    check_json(body)
-                finally:
-                    await asyncio.sleep(0)
+            # Else all that have come by now would be checked at once.
+            async with context.turns.turn(context.task_id, len(body)):
+                check_json(body)
     except BaseException as error:
         context.answers.give(len(body))
         if isinstance(error, ValueError):

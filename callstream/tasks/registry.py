@@ -1,6 +1,5 @@
 """Task types, found through the entry point group `callstream.tasks`."""
 
-import asyncio
 import inspect
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -17,6 +16,7 @@ from callstream.contract.messages import Item, TaskBody, TaskRequest
 from callstream.contract.raw_json import RawJson
 from callstream.contract.topics import Topics
 from callstream.tasks.budget import Share, unlimited
+from callstream.tasks.turns import LoopTurns
 
 ENTRY_POINTS = "callstream.tasks"
 
@@ -59,14 +59,14 @@ class TaskContext:
     `fetch_limit` is the most bytes that it should read of an answer; of `answers` it takes the room for them. The
     item's time begins behind a block of `waiting`, for which the task's counts; given as a request's extension of
     this name, it spans what the request waits for a connection. Who computes for milliseconds in the event loop does so
-    in `turn`, and lets others have theirs before it leaves it. `task_id` is for a log.
+    in one of `turns`. `task_id` is for that, and for a log.
     """
 
     http: httpx.AsyncClient
     fetch_limit: int
     answers: Share = field(default_factory=unlimited)
     waiting: Callable[[], AbstractContextManager[None]] = nullcontext
-    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    turns: LoopTurns = field(default_factory=LoopTurns)
     task_id: str = ""
 
 

@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from callstream.contract.headers import task_id_of
 from callstream.contract.dead_letters import Reason
+from callstream.contract.headers import task_id_of
 from callstream.contract.messages import Item, TaskResult
 from callstream.contract.records import Headers, OutgoingRecord, Record
 from callstream.runtime.settings import Settings

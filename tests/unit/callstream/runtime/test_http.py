@@ -73,6 +73,7 @@ async def test_no_cookie_is_read(
     await client.get(URL)
     assert len(requests) == 1
     async with open_transport(1, GUARD, reuse=True) as transport:
+        assert isinstance(transport, AiohttpTransport)
         assert isinstance(transport.client, aiohttp.ClientSession)
         transport.client.cookie_jar.update_cookies_from_headers(["session=secret"], yarl.URL(URL))
 

@@ -1,4 +1,4 @@
-"""How what only one can have at a time is shared."""
+"""Short work has a part of each turn of the loop."""
 
 import asyncio
 from collections import Counter
@@ -7,29 +7,9 @@ from functools import partial
 
 import pytest
 
-from gateway.turns import Slices, Turns
-from tests.support.waiting import eventually
+from gateway.slices import Slices
 
 LATER = 60.0  # seconds
-
-
-async def test_a_turn_comes_to_each_client_and_past_those_that_gave_up() -> None:
-    turns, had = Turns(), list[str]()
-
-    async def have(name: str) -> None:
-        await turns.take(name[0])
-        had.append(name)
-
-    waiting = {name: asyncio.create_task(have(name)) for name in ("a1", "a2", "b1", "a3", "a4")}
-    await eventually(lambda: had == ["a1"])
-    waiting["a2"].cancel()
-    turns.give_back()
-    waiting["b1"].cancel()  # its turn is there, and it has not had it
-    for name in ("a3", "a4"):
-        await eventually(partial(had.__contains__, name))
-        turns.give_back()
-    await turns.take("c")
-    assert had == ["a1", "a3", "a4"]
 
 
 class Loop:

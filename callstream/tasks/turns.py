@@ -1,0 +1,36 @@
+"""Turns at computing in the event loop, so that what others do there goes on between them."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from callstream.sharing.turns import Turns
+
+_SHORT = 64 * 1024  # bytes that are gone through in some milliseconds
+_NOTICED = 0.005  # seconds for which the loop stands still before others notice
+
+
+class LoopTurns:
+    """Each task has its turn, one after the other, and what is short has turns of its own."""
+
+    def __init__(self) -> None:
+        self._short, self._long = Turns(), Turns()
+
+    @asynccontextmanager
+    async def turn(self, task_id: str, size: int) -> AsyncIterator[None]:
+        """Hold a turn for what goes through `size` bytes, and leave the loop to others behind it.
+
+        After a long one they have it for as long, since what they do takes many of the loop's own turns.
+        """
+        turns = self._short if size <= _SHORT else self._long
+        await turns.take(task_id)
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            took = time.perf_counter() - began
+            try:
+                await asyncio.sleep(took if took > _NOTICED else 0)
+            finally:
+                turns.give_back()
