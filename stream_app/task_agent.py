@@ -23,10 +23,12 @@ from callstream.tasks import Task, TaskContext, Tasks
 from callstream.tasks.budget import Budget
 from callstream.tasks.executors import Executors
 from callstream.tasks.run import Entries, Limits, run_items
+from callstream.tasks.turns import LoopTurns
 from stream_app.output import Output, ProduceError, RecordTooLargeError
 from stream_app.reading import UnreadableError, address_of, read
 
 log = get_logger()
+_SOON_READ = 16 * 1024  # bytes of a request that is read in a millisecond or two, whatever they are
 _FEW = 16  # items that are kept as what they were read as; they are soon under way, and are not read twice
 
 
@@ -45,6 +47,7 @@ class TaskAgent:
         own = settings.tasks
         self._limits = Limits(own.item_concurrency, own.item_deadline, own.deadline, settings.sizes.result)
         self._answers = Budget(own.answer_bytes, len(tasks))
+        self._reading = LoopTurns()
         self._context = context
         self._executors = executors
         self._output = output
@@ -83,7 +86,11 @@ class TaskAgent:
         started = datetime.now(UTC)
         if self._delay:
             await asyncio.sleep(self._delay)  # before it is read: what waits is kept as it came
-        task_id, callback_url, items = self._read(record, task)
+        if (size := len(record.value or b"")) <= _SOON_READ:
+            task_id, callback_url, items = self._read(record, task)
+        else:
+            async with self._reading.turn(task.name, size):
+                task_id, callback_url, items = self._read(record, task)
         with self._answers.share(task.name) as answers:
             context = replace(self._context, answers=answers, task_id=task_id)
             entries = await run_items(task, items, context, self._limits, self._executors)

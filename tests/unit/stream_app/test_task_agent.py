@@ -307,6 +307,28 @@ async def test_no_items_are_built_but_those_under_way(output: Output, delay: str
     await asyncio.wait([running])
 
 
+async def test_large_requests_are_read_one_at_a_turn_of_the_loop(
+    output: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns, read = 0, []
+
+    def reading(*_: Any) -> None:
+        read.append(turns)
+        raise UnreadableError(Reason.UNREADABLE, "it is read once")
+
+    async def turn() -> None:
+        nonlocal turns
+        while len(read) < 5:
+            turns += 1
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr("stream_app.task_agent.read", reading)
+    working = agent(output)
+    large = record({**EXAMPLE, "padding": "x" * 20_000})
+    await asyncio.gather(turn(), *(working.process(large) for _ in range(5)))
+    assert len(set(read)) == 5
+
+
 def test_the_sources_are_the_requests_of_every_task_behind_the_prefix(output: Output) -> None:
     sources = agent(output, topics={"prefix": "blue."}).sources
     assert set(sources) >= {"blue.calculation.requests", "blue.data.requests", "blue.odd.requests"}
