@@ -82,7 +82,7 @@ class StartGateway:
             assert exit_code == 0, output
         port = free_port()
         service = self._start_service("gateway", "--port", str(port), *options, env=env)
-        await eventually(lambda: "gateway.listening" in service.read_log(), 30, service.log_tail)
+        await eventually(lambda: "gateway.listening" in service.read_log(), 120, service.log_tail)
         if ready:
             await service.wait_until_ready()
         return Gateway(service, port, self._session, self._sent)

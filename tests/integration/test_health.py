@@ -46,7 +46,7 @@ async def test_live_is_the_process_and_ready_is_its_place_in_the_group(
     assert await all_are("ready", 503), "there are no topics"
     exit_code, output = await run_to_end("topics", env=env, directory=tmp_path)
     assert exit_code == 0, output
-    await eventually(lambda: all_are("ready", 200), 30, logs)
+    await eventually(lambda: all_are("ready", 200), 120, logs)
     own_kafka.pause()
     assert await all_are("live", 200)
     own_kafka.kill()

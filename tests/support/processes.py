@@ -56,7 +56,7 @@ class Service:
             )
         return self
 
-    async def wait_until_ready(self, deadline: float = 30) -> None:
+    async def wait_until_ready(self, deadline: float = 120) -> None:
         """Wait for this start's `*.ready` line."""
 
         def ready_or_ended() -> bool:
