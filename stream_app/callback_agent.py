@@ -13,7 +13,7 @@ from callstream.contract.messages import CallbackAttempt, result_digest
 from callstream.contract.receivers import receiver_of
 from callstream.contract.records import OutgoingRecord, Record
 from callstream.contract.retries import Progress, deadline_of, parked
-from callstream.contract.sizes import cut
+from callstream.contract.sizes import cut, memory_of
 from callstream.runtime.logs import get_logger
 from callstream.runtime.settings import Settings
 from stream_app.outcome import Delivered, Forbidden, Outcome, Refused, describe, name, status_of
@@ -148,7 +148,8 @@ class CallbackAgent:
         fresh = self._policy.is_fresh(progress.attempts, began - progress.first_seen)
         early = progress.due > began
         again = progress.waits > 0
-        outcome = await self._receivers.ask(job.receiver, attempt, size=result.size, fresh=fresh, again=again)
+        size = memory_of(job.record)  # as the workload counts it
+        outcome = await self._receivers.ask(job.receiver, attempt, size=size, fresh=fresh, again=again)
         if early and (isinstance(outcome, Busy) or not is_final(outcome)):
             await self._look_again(job, outcome)
         elif isinstance(outcome, Busy):

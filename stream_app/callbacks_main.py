@@ -83,6 +83,7 @@ def limits_of(settings: Settings) -> Limits:
         # The other half is for what is read, parked and told, so that nobody waits for that.
         total=own.in_flight // 2,
         size=own.in_flight_bytes // 2,
+        largest=settings.sizes.tier,
         failures=own.breaker_failures,
         pauses=Policy(own.schedule, own.retry_after_cap).pauses,
     )

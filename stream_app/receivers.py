@@ -38,6 +38,8 @@ QUICK = timedelta(seconds=1)  # an attempt that takes longer is no quick one fro
 class Limits:
     """`in_flight` attempts at one receiver at once; `total` callbacks with `size` bytes at all receivers.
 
+    The largest callback has `largest` bytes.
+
     `queue` more may wait at a receiver that did not answer well the last time, and as many behind a probe; at one that
     did answer, as many as will have their turn soon.
 
@@ -48,6 +50,7 @@ class Limits:
     queue: int
     total: int
     size: int
+    largest: int
     failures: int
     pauses: Sequence[timedelta]
 
@@ -78,7 +81,7 @@ class Receivers:
     def __init__(self, limits: Limits, clock: Callable[[], float] = time.monotonic) -> None:
         self._limits = limits
         self._clock = clock
-        self._shares = Shares(limits.total, limits.size)
+        self._shares = Shares(limits.total, limits.size, limits.largest)
         self._new = self._waiting(Kind.NEW, NEWCOMERS)
         self._late = self._waiting(Kind.SLOW, LATE)
         self._looks = Looks()

@@ -12,12 +12,14 @@ import pytest
 from callstream.contract.messages import TaskResult, Times, result_digest
 from callstream.contract.records import OutgoingRecord, Record
 from callstream.contract.retries import Progress, parked
+from callstream.contract.sizes import memory_of
 from callstream.runtime.settings import Settings
 from stream_app.callback_agent import CallbackAgent
 from stream_app.outcome import Delivered, Failed, Forbidden, Outcome, Refused, Throttled, Unreachable
 from stream_app.output import Output
 from stream_app.policy import Policy
 from stream_app.receivers import Limits, Receivers
+from stream_app.shares import Kind
 from tests.support.virtual_time import in_virtual_time
 from tests.unit.records import CALLBACK_URL, Broker, header, record
 
@@ -61,7 +63,7 @@ class Bench:
         self.receiver = Receiver(*outcomes)
         settings = Settings.model_validate({"callbacks": {"schedule": SCHEDULE, **callbacks}})
         policy = Policy(settings.callbacks.schedule, settings.callbacks.retry_after_cap)
-        limits = Limits(in_flight=1, queue=0, total=100, size=2**26, failures=100, pauses=policy.pauses)
+        limits = Limits(in_flight=1, queue=0, total=100, size=2**26, largest=2**22, failures=100, pauses=policy.pauses)
         self.receivers = Receivers(limits)
         self.agent = CallbackAgent(
             settings, self.receiver, Signer(), self.receivers, output, clock=self.clock, chance=lambda: 0.0
@@ -109,6 +111,21 @@ def finished(*headers: tuple[str, bytes]) -> Record:
     return record(
         RESULT.model_dump_json().encode(), topic="task.results", key=b"t-1", headers=(("ce_id", b"t-1"), *headers)
     )
+
+
+async def test_a_result_holds_as_many_bytes_at_its_receiver_as_the_workload_counts(
+    bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    b, result = bench(), finished(("x", b"y"))
+    held = []
+
+    async def attempt(*_: object) -> Outcome:
+        held.append(b.receivers.held(Kind.NEW))
+        return Delivered(204)
+
+    monkeypatch.setattr(b.receiver, "attempt", attempt)
+    await b.agent.process(result)
+    assert held == [(1, memory_of(result))]
 
 
 async def test_a_delivered_result_leaves_nothing_but_its_attempt(bench: Callable[..., Bench]) -> None:

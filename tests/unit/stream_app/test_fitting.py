@@ -92,7 +92,9 @@ def read_back(written: OutgoingRecord) -> Record:
 
 async def deliver(record: Record, outcome: Outcome, broker: Broker) -> None:
     """Process a result, and what becomes of it in the tiers, until it waits or goes no more."""
-    limits = Limits(in_flight=9, queue=9, total=99, size=2**26, failures=99, pauses=SETTINGS.callbacks.tiers)
+    limits = Limits(
+        in_flight=9, queue=9, total=99, size=2**26, largest=2**22, failures=99, pauses=SETTINGS.callbacks.tiers
+    )
     receivers = Receivers(limits)
     agent = CallbackAgent(
         SETTINGS, Receiver(outcome), Signer(), receivers, Output(broker, SETTINGS.sizes.dead_letter), clock=lambda: NOW

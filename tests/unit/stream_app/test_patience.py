@@ -116,7 +116,7 @@ async def test_an_address_where_enough_is_under_way_is_not_dialled() -> None:
     shares = Shares(100, 10_000)
     held = []
     for number in range(100):
-        share = claim(shares, Kind.NEW, f"site-{number}.example")
+        share = claim(shares, Kind.NEW, f"site-{number}")
         if share is None:
             break
         patience = Patience(shares, share, lambda: None, quick=1.0, slow=None)
@@ -128,7 +128,7 @@ async def test_an_address_where_enough_is_under_way_is_not_dialled() -> None:
         else:
             held.append(share)
     assert 0 < len(held) <= 30
-    other = claim(shares, Kind.NEW, "other.example")
+    other = claim(shares, Kind.NEW, "other")
     assert other is not None
     Patience(shares, other, lambda: None, quick=1.0, slow=None).dials("192.0.2.8")
     with pytest.raises(AddressTakenError):

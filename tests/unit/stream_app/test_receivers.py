@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
+from callstream.runtime.egress import dialled
 from stream_app import receivers as module
 from stream_app.outcome import Delivered, Failed, Forbidden, Outcome, Refused, Throttled, Unreachable
 from stream_app.receivers import LONGEST_QUEUED, Busy, Limits, Receivers
@@ -18,7 +19,7 @@ from tests.support.virtual_time import in_virtual_time, now
 
 MIB = 2**20
 PAUSES = [timedelta(seconds=5), timedelta(seconds=30)]
-LIMITS = Limits(in_flight=10, queue=3, total=1_000, size=64 * MIB, failures=3, pauses=PAUSES)
+LIMITS = Limits(in_flight=10, queue=3, total=1_000, size=64 * MIB, largest=4 * MIB, failures=3, pauses=PAUSES)
 KEY = "https://receiver.example:443"
 OK = Delivered(200)
 SILENCE = Unreachable("no answer within 15 s")
@@ -401,7 +402,7 @@ async def crowd(b: Bench, count: int, name: str, lasts: float, times: int = 1) -
 
 @in_virtual_time
 async def test_receivers_that_answer_well_but_slowly_leave_the_room_of_the_quick_to_them() -> None:
-    limits = Limits(in_flight=32, queue=256, total=1_000, size=64 * MIB, failures=5, pauses=PAUSES)
+    limits = Limits(in_flight=32, queue=256, total=1_000, size=64 * MIB, largest=4 * MIB, failures=5, pauses=PAUSES)
     async with bench(limits) as b:
         await b.prove()
         for _ in range(25):  # as often as it takes to be allowed as many at once as may be
@@ -425,7 +426,7 @@ async def test_names_that_are_used_once_and_hang_leave_the_room_of_the_new_to_ot
 
 @in_virtual_time
 async def test_receivers_that_were_quick_and_hang_all_at_once_are_slow_ones_within_a_second() -> None:
-    limits = Limits(in_flight=32, queue=256, total=1_000, size=64 * MIB, failures=5, pauses=PAUSES)
+    limits = Limits(in_flight=32, queue=256, total=1_000, size=64 * MIB, largest=4 * MIB, failures=5, pauses=PAUSES)
     async with bench(limits) as b:
         names = [f"http://turns.site-{number}.example:80" for number in range(63)]
         for key in (KEY, *names):
@@ -451,35 +452,50 @@ async def test_after_a_restart_everybody_is_new_and_the_quick_are_not_for_long()
                 assert await b.ask(OK, f"http://quick-{number}.example:80", lasts=0.005) == OK
 
 
+async def dial(b: Bench, key: str, address: str, lasts: float = 15, size: int = 1) -> Outcome | Busy:
+    """Ask a receiver that is found at an address."""
+
+    async def attempt() -> Outcome:
+        try:
+            dialled(address)
+        except OSError:
+            return Unreachable("not dialled")
+        await asyncio.sleep(lasts)
+        return OK
+
+    return await b.receivers.ask(key, attempt, size=size, fresh=True)
+
+
 @in_virtual_time
 async def test_names_that_lead_to_one_address_are_bounded_together_where_it_hangs() -> None:
-    from callstream.runtime import egress  # noqa: PLC0415
-
     async with bench() as b:
-
-        async def ask(name: str, address: str, lasts: float) -> Outcome | Busy:
-            async def attempt() -> Outcome:
-                see = egress._seen_by.get()
-                assert see is not None
-                try:
-                    see(address)
-                except OSError:
-                    return Unreachable("not dialled")
-                b.begun.append(name)
-                await asyncio.sleep(lasts)
-                return OK
-
-            return await b.receivers.ask(name, attempt, size=1, fresh=True)
-
         for _ in range(3):
             for number in range(500):
-                task = asyncio.ensure_future(ask(f"http://x.name-{number}.example:80", "192.0.2.7", 15))
-                b._tasks.append(task)
+                b._tasks.append(asyncio.ensure_future(dial(b, f"http://under-no-domain-{number}:80", "192.0.2.7")))
             await settle()
             await asyncio.sleep(1.5)
         hanging = sum(not task.done() for task in b._tasks)
         assert 0 < hanging <= LIMITS.total // 4
-        assert await ask("http://y.other.example:80", "192.0.2.8", 0) == OK
+        assert await dial(b, "http://y.other.example:80", "192.0.2.8", 0) == OK
+
+
+@pytest.mark.parametrize(("size", "at_once"), [(1, 200), (4 * MIB, 10)])
+@in_virtual_time
+async def test_at_an_address_where_one_domain_holds_all_it_may_others_are_asked(size: int, at_once: int) -> None:
+    cdn, slow = "192.0.2.7", "http://slow.example:80"
+    async with bench() as b:
+        assert await dial(b, slow, cdn, 1.5) == OK
+        late = [f"http://late-{number}.attacker.example:80" for number in range(at_once)]
+        for key in late:
+            assert await dial(b, key, cdn, 1.5) == OK
+        for second in range(30):
+            for number, key in enumerate(late):
+                b._tasks.append(asyncio.ensure_future(dial(b, key, cdn, 14.5, size)))
+                silent = f"http://silent-{second}-{number}.attacker.example:80"
+                b._tasks.append(asyncio.ensure_future(dial(b, silent, cdn, 15, size)))
+            await settle()
+            assert await dial(b, f"http://new-{second}.example:80", cdn, 0.02) == OK
+            assert await dial(b, slow, cdn, 1.5) == OK
 
 
 async def silent(b: Bench, name: str = "http://silent.site-{}.example:80", count: int = 500) -> None:
