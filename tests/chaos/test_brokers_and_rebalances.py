@@ -12,7 +12,7 @@ from tests.support.pipeline import pipeline_on
 from tests.support.receiver import more_calls, receiving
 from tests.support.waiting import eventually
 
-pytestmark = pytest.mark.chaos
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(900)]
 
 # One receiver gets everything here: it may, and what it has no room for comes back soon.
 SETTINGS = {
@@ -36,7 +36,7 @@ async def test_a_sigkill_of_the_broker_loses_nothing(own_kafka: OwnKafka, prefix
         numbers.end()
         await load
         assert len(pipeline.expected) < MOST, "the load ended before the broker was killed"
-        await eventually(lambda: not pipeline.lost(receiver.bodies), 90, pipeline.callbacks.log_tail)
+        await eventually(lambda: not pipeline.lost(receiver.bodies), 180, pipeline.callbacks.log_tail)
         assert not pipeline.wrong(receiver.bodies)
         assert not receiver.conflicts
 
@@ -55,7 +55,7 @@ async def test_members_that_come_and_go_lose_nothing(kafka: Kafka, prefix: str, 
         numbers.end()
         await load
         assert len(pipeline.expected) < MOST, "the load ended before the members did"
-        await eventually(lambda: not pipeline.lost(receiver.bodies), 60, pipeline.callbacks.log_tail)
+        await eventually(lambda: not pipeline.lost(receiver.bodies), 180, pipeline.callbacks.log_tail)
         assert not pipeline.wrong(receiver.bodies)
         assert not receiver.conflicts
 

@@ -18,7 +18,7 @@ from tests.support.receiver import more_calls, receiving
 from tests.support.topics import content
 from tests.support.waiting import eventually
 
-pytestmark = pytest.mark.chaos
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(900)]
 
 JOBS, PARTITIONS, KILLS = 600, 3, 5
 DEATHS = 7  # two until the record is suspected, one each among 256 and among 16, three alone
@@ -79,10 +79,10 @@ async def test_a_record_that_kills_its_process_is_given_up_and_all_others_are_do
         await pipeline.submit_many(range(JOBS // 2), receiver.url)
         async with supervised(pipeline) as tasks:
             await eventually(lambda: deadly in receiver.bodies, 200, tasks.service.log_tail)
-            await eventually(lambda: not pipeline.lost(receiver.bodies), 60, tasks.service.log_tail)
+            await eventually(lambda: not pipeline.lost(receiver.bodies), 180, tasks.service.log_tail)
             # Nothing is suspected any more: every partition moves on, and at once.
             await pipeline.submit_many(range(JOBS), receiver.url)
-            await eventually(lambda: not pipeline.lost(receiver.bodies), 60, tasks.service.log_tail)
+            await eventually(lambda: not pipeline.lost(receiver.bodies), 180, tasks.service.log_tail)
             assert DEATHS <= tasks.deaths <= DEATHS + LATE
         error = "processed 3 times, the process died each time"
         assert receiver.bodies[deadly] == {"results": [], "errors": [{"request": error}], "task_id": deadly}
@@ -101,7 +101,7 @@ async def test_a_process_that_is_killed_from_outside_blames_no_record(
             pipeline.tasks.kill()
             pipeline.tasks.start()
             await load
-        await eventually(lambda: not pipeline.lost(receiver.bodies), 60, pipeline.tasks.log_tail)
+        await eventually(lambda: not pipeline.lost(receiver.bodies), 180, pipeline.tasks.log_tail)
         assert not pipeline.wrong(receiver.bodies)
         assert not receiver.conflicts
         assert await dead_letters(kafka, pipeline) == []

@@ -19,7 +19,7 @@ from tests.support.receiver import Receiver, receiving
 from tests.support.topics import content
 from tests.support.waiting import eventually
 
-pytestmark = [pytest.mark.chaos, pytest.mark.asyncio(loop_scope="session")]
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(900), pytest.mark.asyncio(loop_scope="session")]
 
 
 class World:
@@ -40,7 +40,7 @@ class World:
         def all_came() -> bool:
             return not self.pipeline.lost(self.receiver.bodies)
 
-        await eventually(all_came, 40, lambda: self.pipeline.tasks.log_tail() + self.pipeline.callbacks.log_tail())
+        await eventually(all_came, 120, lambda: self.pipeline.tasks.log_tail() + self.pipeline.callbacks.log_tail())
         assert not self.pipeline.wrong(self.receiver.bodies)
 
     async def records(self, topic: str) -> list[Record]:
@@ -56,7 +56,7 @@ class World:
 
     async def letter(self) -> DeadLetter:
         """Return the only one."""
-        (letter,) = await eventually(self.letters, 20)
+        (letter,) = await eventually(self.letters, 60)
         assert isinstance(letter, DeadLetter)
         return letter
 
@@ -121,7 +121,7 @@ async def test_a_topic_that_is_deleted_holds_up_no_other_and_is_read_when_it_is_
             for topic, service in gone.items()
         ]
 
-    await eventually(lambda: all(told()), 20, pipeline.tasks.log_tail)
+    await eventually(lambda: all(told()), 60, pipeline.tasks.log_tail)
     await world.submit(12)
     await world.delivered()
     assert told() == [1, 1]
@@ -138,7 +138,7 @@ async def test_a_topic_that_is_deleted_holds_up_no_other_and_is_read_when_it_is_
     async def read() -> bool:
         return "data.requests" in {letter.original.partition.topic for letter in await world.letters()}
 
-    await eventually(read, 20, pipeline.tasks.log_tail)
+    await eventually(read, 60, pipeline.tasks.log_tail)
 
 
 async def test_a_committed_offset_beyond_the_end_passes_over_nothing(world: World) -> None:
@@ -172,7 +172,7 @@ async def test_records_that_were_deleted_unread_are_told(world: World, admin: AI
     await world.submit(10)
     await admin.delete_records({Partition("calculation.requests", 0): RecordsToDelete(before_offset=read + 8)})
     pipeline.tasks.start()
-    await eventually(lambda: len(world.receiver.bodies) == 5, 20, pipeline.tasks.log_tail)
+    await eventually(lambda: len(world.receiver.bodies) == 5, 60, pipeline.tasks.log_tail)
     letter = await world.letter()
     assert (letter.reason, letter.original.value, letter.original.offset) == (Reason.LOST, None, read)
     assert letter.error.startswith(f"offsets {read} to {read + 7} (8 in all): ")

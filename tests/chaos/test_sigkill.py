@@ -15,7 +15,7 @@ from tests.support.processes import CALLSTREAM, Service
 from tests.support.receiver import Receiver, receiving
 from tests.support.waiting import eventually
 
-pytestmark = pytest.mark.chaos
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(900)]
 
 JOBS, ROUNDS, WINDOW, PARTITIONS, HANGING = 3_000, 3, 300, 3, 6
 BATCH = JOBS // ROUNDS
@@ -37,13 +37,13 @@ def settings(prefix: str) -> dict[str, str]:
 async def kill(service: Service, receiver: Receiver, progress: int) -> None:
     """Kill `service` when `progress` more callbacks have come, and start it again."""
     goal = receiver.calls.total() + progress
-    await eventually(lambda: receiver.calls.total() >= goal, 60, service.log_tail)
+    await eventually(lambda: receiver.calls.total() >= goal, 180, service.log_tail)
     service.kill()
     service.start()
 
 
 async def everything_arrived(pipeline: Pipeline, receiver: Receiver) -> None:
-    await eventually(lambda: not pipeline.lost(receiver.bodies), 60, pipeline.callbacks.log_tail)
+    await eventually(lambda: not pipeline.lost(receiver.bodies), 180, pipeline.callbacks.log_tail)
 
 
 async def test_a_sigkill_of_any_process_loses_nothing(
@@ -87,19 +87,19 @@ async def test_a_sigkill_while_the_oldest_callbacks_hang(
     ):
         hanging.swallows = lambda: True
         await pipeline.submit_many(range(HANGING), hanging.url)
-        await eventually(lambda: hanging.swallowed == HANGING, 60, pipeline.callbacks.log_tail)
+        await eventually(lambda: hanging.swallowed == HANGING, 180, pipeline.callbacks.log_tail)
         await pipeline.submit_many(range(jobs), receiver.url)
-        await eventually(lambda: len(receiver.bodies) == jobs, 60, pipeline.callbacks.log_tail)
+        await eventually(lambda: len(receiver.bodies) == jobs, 180, pipeline.callbacks.log_tail)
         if lost:  # only the careless one gets there
-            await eventually(lambda: pipeline.results_committed(HANGING + jobs), 30)
+            await eventually(lambda: pipeline.results_committed(HANGING + jobs), 90)
         hanging.swallows = lambda: False
         pipeline.callbacks.kill()
         pipeline.callbacks.start()
         # What comes behind in every partition shows that the restarted process is past what it had to repeat.
         more = 20 * PARTITIONS
         await pipeline.submit_many(range(jobs, jobs + more), receiver.url)
-        await eventually(lambda: len(receiver.bodies) == jobs + more, 60, pipeline.callbacks.log_tail)
+        await eventually(lambda: len(receiver.bodies) == jobs + more, 180, pipeline.callbacks.log_tail)
         await eventually(
-            lambda: len(pipeline.lost({**hanging.bodies, **receiver.bodies})) == lost, 60, pipeline.callbacks.log_tail
+            lambda: len(pipeline.lost({**hanging.bodies, **receiver.bodies})) == lost, 180, pipeline.callbacks.log_tail
         )
         assert not pipeline.wrong({**hanging.bodies, **receiver.bodies})

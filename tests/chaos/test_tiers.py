@@ -18,7 +18,7 @@ from tests.support.topics import content
 from tests.support.waiting import eventually
 from tests.unit.records import record as result_record
 
-pytestmark = pytest.mark.chaos
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(900)]
 
 JOBS, PARTITIONS, AT_ONCE = 1_000, 3, 16
 PROBED = 12  # calls: what was under way when the breaker opened, and several probes
@@ -56,20 +56,20 @@ async def test_a_sigkill_while_callbacks_wait_loses_none_and_repeats_no_attempt_
         await pipeline.submit_many(range(JOBS), down.url)
         await pipeline.submit_many(range(JOBS), wrong.url)
         # What was tried and is not committed yet may be tried once more; of what waits nothing may be forgotten.
-        await eventually(lambda: pipeline.results_committed(2 * JOBS), 60, pipeline.callbacks.log_tail)
+        await eventually(lambda: pipeline.results_committed(2 * JOBS), 180, pipeline.callbacks.log_tail)
         # Some waited for their first attempt, as their receiver had no room.
-        await eventually(lambda: len(wrong.calls) == JOBS, 60, pipeline.callbacks.log_tail)
-        await eventually(lambda: first_attempts_committed(kafka, pipeline, wrong.url), 60, pipeline.callbacks.log_tail)
+        await eventually(lambda: len(wrong.calls) == JOBS, 180, pipeline.callbacks.log_tail)
+        await eventually(lambda: first_attempts_committed(kafka, pipeline, wrong.url), 180, pipeline.callbacks.log_tail)
         for _ in range(3):
             await more_calls(wrong, JOBS // 2, pipeline.callbacks.log_tail)
             pipeline.callbacks.kill()
             pipeline.callbacks.start()
         down.statuses = wrong.statuses = lambda: 200
         await eventually(
-            lambda: len(down.taken) + len(wrong.taken) == 2 * JOBS, 90, lambda: f"{len(down.taken)} {len(wrong.taken)}"
+            lambda: len(down.taken) + len(wrong.taken) == 2 * JOBS, 180, lambda: f"{len(down.taken)} {len(wrong.taken)}"
         )
         assert not pipeline.wrong({**down.bodies, **wrong.bodies})
-        await eventually(lambda: all_delivered(kafka, pipeline), 30, pipeline.callbacks.log_tail)
+        await eventually(lambda: all_delivered(kafka, pipeline), 90, pipeline.callbacks.log_tail)
         for task_id, attempts in (await attempts_of(kafka, pipeline)).items():
             assert not too_early(attempts)
             firsts = sum(attempt["number"] == 1 for attempt in attempts)
@@ -97,7 +97,7 @@ async def test_results_dated_one_after_another_hold_their_tier_once(kafka: Kafka
             await producer.flush()
         receiver.statuses = iter([500, 200]).__next__
         await pipeline.submit(1, receiver.url)
-        await eventually(lambda: len(receiver.taken) == 1, 30, pipeline.callbacks.log_tail)
+        await eventually(lambda: len(receiver.taken) == 1, 90, pipeline.callbacks.log_tail)
 
 
 async def first_attempts_committed(kafka: Kafka, pipeline: Pipeline, receiver: str) -> bool:
@@ -138,11 +138,11 @@ async def test_a_receiver_that_returns_gets_no_more_at_once_than_its_bulkhead(
     async with receiving() as receiver, pipeline_on(kafka.bootstrap, tmp_path, settings(prefix)) as pipeline:
         receiver.statuses = lambda: 503
         await pipeline.submit_many(range(JOBS), receiver.url)
-        await eventually(lambda: receiver.calls.total() >= PROBED, 60, pipeline.callbacks.log_tail)
+        await eventually(lambda: receiver.calls.total() >= PROBED, 180, pipeline.callbacks.log_tail)
         calls_while_down = receiver.calls.total()
         receiver.statuses, receiver.delay = lambda: 200, lambda: 0.02
         receiver.most_at_once = 0
-        await eventually(lambda: len(receiver.taken) == JOBS, 90, pipeline.callbacks.log_tail)
+        await eventually(lambda: len(receiver.taken) == JOBS, 180, pipeline.callbacks.log_tail)
         assert receiver.most_at_once <= AT_ONCE
         assert calls_while_down < JOBS // 10, "while it was down it was left alone"
 
@@ -158,9 +158,9 @@ async def test_a_tier_is_shared_by_replicas_and_moves_to_those_that_are_left(
     ):
         receiver.statuses = lambda: 404
         await pipeline.submit_many(range(JOBS), receiver.url)
-        await eventually(lambda: receiver.calls.total() >= JOBS, 60, second.log_tail)
+        await eventually(lambda: receiver.calls.total() >= JOBS, 180, second.log_tail)
         receiver.statuses = lambda: 200
-        await eventually(lambda: "delivered" in second.read_log(), 60, second.log_tail)
+        await eventually(lambda: "delivered" in second.read_log(), 180, second.log_tail)
         second.kill()
-        await eventually(lambda: len(receiver.taken) == JOBS, 90, pipeline.callbacks.log_tail)
+        await eventually(lambda: len(receiver.taken) == JOBS, 180, pipeline.callbacks.log_tail)
         assert "delivered" in pipeline.callbacks.read_log()

@@ -63,7 +63,7 @@ class Receiver:
 async def more_calls(receiver: Receiver, count: int, what: Callable[[], str]) -> None:
     """Wait until `receiver` has been called `count` more times; what `what` answers is told where it is not."""
     goal = receiver.calls.total() + count
-    await eventually(lambda: receiver.calls.total() >= goal, 60, what)
+    await eventually(lambda: receiver.calls.total() >= goal, 180, what)
 
 
 @asynccontextmanager
