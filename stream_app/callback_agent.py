@@ -104,14 +104,16 @@ class CallbackAgent:
 
     async def _process(self, record: Record) -> None:
         now = self._clock()
+        refusal: tuple[Reason, str] | None = None
         try:
             progress = self._tiers.progress(record, now)
             expiry = progress.first_seen + self._expiry
             deadline = min(deadline_of(record.headers) or expiry, expiry)
             result = read_result(record, self._limit_of(record))
         except (HeaderError, UnreadableError) as error:
-            reason = error.reason if isinstance(error, UnreadableError) else Reason.UNREADABLE
-            await self.refuse(record, reason, str(error))
+            refusal = (error.reason if isinstance(error, UnreadableError) else Reason.UNREADABLE, str(error))
+        if refusal:  # behind the block, where the error and all that it holds on to are gone
+            await self.refuse(record, *refusal)
             return
         if result.callback_url is None:
             return  # who asked reads it in `task.results`

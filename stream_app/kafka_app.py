@@ -15,6 +15,7 @@ from faust.exceptions import ProducerSendError
 from faust.types import TP, ConsumerT, TransportT
 
 from callstream.contract.records import Gap, OutgoingRecord, Record, TopicPartition
+from callstream.runtime.producers import partition_for
 from callstream.runtime.settings import Settings
 from stream_app.kafka_consumer import Consumer, Transport
 from stream_app.kafka_fetched import Limits
@@ -58,6 +59,7 @@ class KafkaApp(faust.App):
             consumer_max_fetch_size=_DATA_FETCH,
             producer_acks=-1,
             producer_linger=linger.total_seconds(),
+            producer_partitioner=partition_for,
             producer_max_batch_size=settings.sizes.batch,
             producer_max_request_size=settings.sizes.dead_letter,
             producer_request_timeout=kafka.request_timeout.total_seconds(),

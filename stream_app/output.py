@@ -70,6 +70,8 @@ class Output:
         except RecordTooLargeError:  # the topic takes less than `callstream topics` has it take
             await self.write(dead_letter(record, topic, reason, error, min(size_of(letter) - 1, _SMALL)))
 
-    @stamina.retry(on=ProduceError, attempts=_ATTEMPTS, timeout=None)
     async def _write_again(self, record: OutgoingRecord) -> None:
-        await self._producer.produce(record)
+        # Not as a decorator, which logs the arguments at each retry: the whole record, with what is secret in it.
+        async for attempt in stamina.retry_context(on=ProduceError, attempts=_ATTEMPTS, timeout=None):
+            with attempt:
+                await self._producer.produce(record)

@@ -161,7 +161,8 @@ class _Measure:
             return False
         few, weights, held = free / _CROWD[kind], _WEIGHTS[kind], self._held[kind]
         little = max(free / _LITTLE, 1)
-        unbound = any(tie.kin is Kin.DOMAIN and held.get(tie, 0) + amount <= little for tie in ties)
+        domain = next((held.get(tie, 0) for tie in ties if tie.kin is Kin.DOMAIN), None)
+        unbound = domain is not None and (not domain or domain + amount <= little)
         for tie in ties:
             if unbound and tie.kin is Kin.ADDRESS:
                 continue

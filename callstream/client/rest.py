@@ -11,6 +11,7 @@ from callstream.client.submission import Submission
 from callstream.contract.messages import Accepted
 from callstream.tasks import load_tasks
 
+_RETRY_AFTER_DIGITS = 9
 _TIMEOUT = 10.0  # seconds; the gateway answers within five
 _NOTHING_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 
@@ -49,7 +50,7 @@ class RestDoor:
             answer = await self._http.post(self._url + path, content=submission.body, headers=_headers(submission))
         except _NOTHING_SENT as error:
             raise RefusedError(f"the gateway cannot be reached: {error!r}") from error
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:  # an answer that cannot be decoded as well
             raise OutcomeUnknownError(f"the gateway did not answer: {error!r}") from error
         return _task_id_in(answer)
 
@@ -84,7 +85,9 @@ def _error_of(answer: httpx.Response) -> ClientError:
     # A proxy in between may say 5xx of a request that it passed on.
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR and not (status == HTTPStatus.SERVICE_UNAVAILABLE and retry_after):
         return OutcomeUnknownError(text, problem.task_id)
-    return RefusedError(text, int(retry_after) if retry_after.isdecimal() else None)
+    return RefusedError(
+        text, int(retry_after) if retry_after.isdecimal() and len(retry_after) <= _RETRY_AFTER_DIGITS else None
+    )
 
 
 def _details(answer: httpx.Response) -> list[Detail]:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
@@ -57,15 +57,23 @@ class Callstream:
             InvalidError: the request has to be mended.
             RefusedError: nothing was stored; later it may be.
             OutcomeUnknownError: it may have been stored.
-            ValueError: `callback_deadline` has no time zone.
+            ValueError: `callback_deadline` has no time zone, or no calendar has it in UTC.
         """
         if callback_deadline is not None and callback_deadline.tzinfo is None:
             raise ValueError("callback_deadline must have a time zone")
+        if callback_deadline is not None:
+            try:
+                callback_deadline.astimezone(UTC)
+            except OverflowError as error:
+                raise ValueError("callback_deadline is out of range") from error
         if idempotency_key is not None and not _KEY_FORM.fullmatch(idempotency_key):
             text = "must be 1 to 255 visible ASCII characters"
             raise InvalidError([Detail(type="value_error", loc=("header", "idempotency-key"), msg=text)])
         request: dict[str, object] = {} if callback_url is None else {"callback_url": callback_url}
-        body = pydantic_core.to_json({**request, "message": message})
+        try:
+            body = pydantic_core.to_json({**request, "message": message})
+        except pydantic_core.PydanticSerializationError as error:
+            raise InvalidError([Detail(type="value_error", loc=("body",), msg=str(error))]) from error
         return await self._door.submit(Submission(task, body, idempotency_key, callback_deadline))
 
     async def __aenter__(self) -> Self:

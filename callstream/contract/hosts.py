@@ -5,13 +5,12 @@ from functools import lru_cache
 
 import httpx
 
-from callstream.contract.receivers import canonical_host
+from callstream.contract.receivers import LONGEST_HOST, canonical_host
 
 _LABEL = "[a-z0-9_-]{1,63}"
 _NAME = re.compile(rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*")
 
 
-@lru_cache(maxsize=10_000)
 def dialled_host(host: str) -> str:
     """Return the name in ASCII, or the address, that is dialled for `host`, both without brackets.
 
@@ -21,6 +20,13 @@ def dialled_host(host: str) -> str:
     Raises:
         ValueError: nothing can be dialled for it, or something else than its receiver is.
     """
+    if len(host) > LONGEST_HOST or "%" in host:  # a zone of an address as well, which may be of any length
+        raise ValueError("must name a host that can exist")
+    return _dialled_host(host)
+
+
+@lru_cache(maxsize=10_000)
+def _dialled_host(host: str) -> str:
     bracketed = f"[{host}]" if ":" in host else host
     try:
         dialled = httpx.URL(f"http://{bracketed}/").raw_host.decode()

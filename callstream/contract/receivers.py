@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from pydantic_core import Url
 
+LONGEST_HOST = 253  # characters of a name that can be looked up
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -31,7 +32,6 @@ def place_of(url: str) -> tuple[str, str, int]:
     return parts.scheme, canonical_host(parts.hostname), parts.port or _PORTS[parts.scheme]
 
 
-@lru_cache(maxsize=10_000)
 def canonical_host(host: str) -> str:
     """Return the one spelling of a host, without brackets: what is dialled alike is written alike.
 
@@ -39,6 +39,11 @@ def canonical_host(host: str) -> str:
     octal, hexadecimal or as one number, IPv6 compressed), without the dot that may end it, and a v4-mapped address as
     the v4 address that it stands for. What that standard does not take stays as it is, in lower case.
     """
+    return _canonical_host(host) if len(host) <= LONGEST_HOST else host.lower()  # which none dials, and none remembers
+
+
+@lru_cache(maxsize=10_000)
+def _canonical_host(host: str) -> str:
     if "%" in host or "\\" in host:  # it would be decoded, or end the host, and the client that dials does neither
         return host.lower()
     bracketed = f"[{host}]" if ":" in host else host

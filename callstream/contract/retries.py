@@ -6,7 +6,7 @@ from typing import NamedTuple
 from callstream.contract.header_fields import HeaderField, rules
 from callstream.contract.headers import TIME_EXAMPLE, HeaderError
 from callstream.contract.records import Headers, OutgoingRecord, Record
-from callstream.contract.sizes import cut_bytes
+from callstream.contract.sizes import cut, cut_bytes
 
 PROGRESS_FIELDS = (
     HeaderField("callback_attempts", "How many attempts were made", "2", rules(pattern="^[0-9]+$")),
@@ -72,7 +72,10 @@ def progress_of(record: Record, now: datetime) -> Progress:
             _time(texts[_PARKED]) if _PARKED in texts else None,
         )
     except (KeyError, ValueError, OverflowError) as error:
-        raise HeaderError(f"the headers of a waiting result cannot be read: {error!r}") from error
+        # Not its repr, which has all bytes of a header that is no text, each as four characters.
+        raise HeaderError(
+            f"the headers of a waiting result cannot be read: {type(error).__name__}: {cut(str(error))}"
+        ) from None
 
 
 def _count(text: str) -> int:

@@ -1,6 +1,8 @@
 """How much of a URL may have to be quoted."""
 
 _QUOTED_LIMIT = 1_000  # bytes
+# Before the last @ stand a user and a host, which have fewer.
+_IN_USER = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~!$%&'()*+,/:?#"
 _AS_THEY_ARE = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~!#$%&'()*+,/:;=?@[]"
 
 
@@ -12,7 +14,8 @@ def check_quoted(url: str) -> str:
     Raises:
         ValueError: there are more.
     """
-    found = len(url.encode(errors="replace").translate(None, _AS_THEY_ARE))
+    user, _, rest = url.encode(errors="replace").rpartition(b"@")
+    found = len(user.translate(None, _IN_USER)) + len(rest.translate(None, _AS_THEY_ARE))
     if found > _QUOTED_LIMIT:
         raise ValueError(f"must have at most {_QUOTED_LIMIT} bytes that are to be quoted, and not {found}")
     return url

@@ -8,14 +8,13 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from enum import IntEnum
 
-from callstream.contract.receivers import canonical_host
+from callstream.contract.receivers import LONGEST_HOST, canonical_host
 from callstream.runtime.ties import Tie, address_tie, public_suffixes, ties_of
 
 QUICK = 1.0  # seconds; what holds its place for longer is slow
 SLOW = 5.0  # seconds; what has not answered by then is silent
 _LATE = 0.1  # seconds that a timer is late where the loop was held up
 _MOST_KNOWN = 10_000  # hosts remembered, the least recently used is forgotten
-_LONGEST_NAME = 253  # characters; none that has more can be dialled
 _WEIGHT = 2  # what may be in one hand, for each place that is left free: two thirds of all, for one alone
 
 
@@ -168,7 +167,7 @@ class Places:
             self._hosts.move_to_end(host.name, last=False)
 
     def _host(self, name: str) -> Host:
-        name = canonical_host(name[:_LONGEST_NAME])
+        name = canonical_host(name[:LONGEST_HOST])
         host = self._hosts.get(name)
         if host is None:
             host = self._hosts[name] = Host(name)

@@ -1,10 +1,25 @@
 """The producer of every process of ours that has to go on for long."""
 
 import asyncio
+from hashlib import blake2b
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
+from aiokafka.partitioner import DefaultPartitioner
+
+_LONG = 1_024  # bytes of a key
+_default = DefaultPartitioner()
+
+
+def partition_for(key: bytes | None, partitions: list[int], available: list[int]) -> int:
+    """Return the partition for a record as Kafka's own clients choose it, except for long keys.
+
+    aiokafka hashes a key in Python, 0.4 s a megabyte in the event loop, and keys may be as large as values.
+    """
+    if key is not None and len(key) > _LONG:
+        key = blake2b(key, digest_size=8).digest()
+    return int(_default(key, partitions, available))
 
 
 class Producer(AIOKafkaProducer):  # type: ignore[misc]  # it has no types
@@ -16,7 +31,7 @@ class Producer(AIOKafkaProducer):  # type: ignore[misc]  # it has no types
     """
 
     def __init__(self, *, enable_idempotence: bool = False, **options: Any) -> None:  # noqa: ANN401 - aiokafka's own
-        super().__init__(enable_idempotence=enable_idempotence, **options)
+        super().__init__(enable_idempotence=enable_idempotence, partitioner=partition_for, **options)
         self._counts = enable_idempotence
         self._refused = False
 

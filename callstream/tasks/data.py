@@ -248,7 +248,7 @@ async def _checked(body: bytes, context: TaskContext) -> RawJson:
             check_json(body)
         else:
             # Else all that have come by now would be checked at once.
-            async with context.turns.turn(context.task_id, len(body)):
+            async with context.turns.turn(context.task_id, len(body), context.waiting):
                 check_json(body)
     except BaseException as error:
         context.answers.give(len(body))

@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 
 from callstream.sharing.turns import Turns
 
@@ -18,13 +18,18 @@ class LoopTurns:
         self._short, self._long = Turns(), Turns()
 
     @asynccontextmanager
-    async def turn(self, task_id: str, size: int) -> AsyncIterator[None]:
+    async def turn(
+        self, task_id: str, size: int, waiting: Callable[[], AbstractContextManager[None]] = nullcontext
+    ) -> AsyncIterator[None]:
         """Hold a turn for what goes through `size` bytes, and leave the loop to others behind it.
+
+        It is waited for in a block of `waiting`.
 
         After a long one they have it for as long, since what they do takes many of the loop's own turns.
         """
         turns = self._short if size <= _SHORT else self._long
-        await turns.take(task_id)
+        with waiting():
+            await turns.take(task_id)
         began = time.perf_counter()
         try:
             yield

@@ -1,6 +1,7 @@
 """A record is written in spite of a passing trouble; a dead letter always is."""
 
 import pytest
+import structlog
 
 from callstream.contract.dead_letters import Reason
 from callstream.contract.records import OutgoingRecord
@@ -20,6 +21,14 @@ async def test_a_record_is_written_in_spite_of_a_passing_trouble(broker: Broker,
     broker.failures.extend([ProduceError("no leader")] * failures)
     await output.write(RESULT)
     assert (broker.taken, broker.asked) == ([RESULT], failures + 1)
+
+
+async def test_what_is_logged_of_a_retry_holds_nothing_of_the_record(broker: Broker, output: Output) -> None:
+    broker.failures.extend([ProduceError("no leader")] * 3)
+    with structlog.testing.capture_logs() as logs:
+        await output.write(RESULT._replace(value=b'{"token": "secret"}'))
+    assert logs
+    assert "secret" not in str(logs)
 
 
 async def test_a_broker_that_does_not_come_back_is_an_error(broker: Broker, output: Output) -> None:

@@ -5,9 +5,9 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 from yarl import URL
 
-from callstream.contract.hosts import dialled_host
+from callstream.contract.hosts import _dialled_host, dialled_host
 from callstream.contract.messages import CallbackUrl
-from callstream.contract.receivers import canonical_host
+from callstream.contract.receivers import _canonical_host, canonical_host
 
 callback_url = TypeAdapter[str](CallbackUrl)
 
@@ -61,3 +61,12 @@ def test_what_is_dialled_is_what_was_validated(host: str, dialled: str) -> None:
 def test_a_host_that_can_never_be_dialled_is_refused(host: str) -> None:
     with pytest.raises(ValidationError):
         callback_url.validate_python(f"http://{host}/")
+
+
+@pytest.mark.parametrize("host", ["::1%" + "a" * 8_000, "a." * 200 + "example", "\u00ad" * 300 + "a.example"])
+def test_nothing_is_remembered_of_a_host_that_is_longer_than_any(host: str) -> None:
+    before = _dialled_host.cache_info().currsize, _canonical_host.cache_info().currsize
+    with pytest.raises(ValueError, match="must name a host that can exist"):
+        dialled_host(host)
+    canonical_host(host)
+    assert (_dialled_host.cache_info().currsize, _canonical_host.cache_info().currsize) == before

@@ -78,7 +78,10 @@ async def test_no_cookie_is_read(
         transport.client.cookie_jar.update_cookies_from_headers(["session=secret"], yarl.URL(URL))
 
 
-async def test_no_redirect_is_followed(client: httpx.AsyncClient, requests: list[httpx.Request]) -> None:
+async def test_no_redirect_is_followed_nor_made(
+    client: httpx.AsyncClient, requests: list[httpx.Request], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(httpx.AsyncClient, "_build_redirect_request", lambda *_: pytest.fail("made"))
     assert (await client.get(URL)).status_code == 302
     assert len(requests) == 1
 

@@ -266,9 +266,10 @@ async def test_the_headers_of_a_request_are_made_at_once(monkeypatch: pytest.Mon
         ({"url": "http://api.example/" + "x" * 8_192}, "at most 8192 characters"),
         ({"url": "http://api.example/" + "ü" * 501}, "at most 1000 bytes that are to be quoted, and not 1002"),
         ({"url": "http://api.example/?" + "<" * 1_001}, "at most 1000 bytes that are to be quoted"),
+        ({"url": f"http://{'=' * 1_001}@api.example/"}, "at most 1000 bytes that are to be quoted"),
         ({"name": "x" * 1_025}, "at most 1024 characters"),
     ],
-    ids=["headers", "wrong headers", "values", "names", "url", "international url", "odd url", "name"],
+    ids=["headers", "wrong headers", "values", "names", "url", "international url", "odd url", "odd user", "name"],
 )
 def test_what_an_item_holds_is_bounded_and_refused_by_one_error(fields: dict[str, Any], text: str) -> None:
     message = [{"name": "a", "url": URL} | fields]

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -29,6 +30,24 @@ async def test_after_a_long_turn_others_have_the_loop_for_as_long_and_short_ones
 
     await asyncio.gather(have("a", LONG), have("b", LONG), have("c", SHORT))
     assert had == {"a": 0, "b": 0.05, "c": 0}
+
+
+@in_virtual_time
+async def test_a_turn_is_waited_for_in_the_block_that_is_given() -> None:
+    turns, told = LoopTurns(), list[str]()
+
+    @contextmanager
+    def waiting() -> Iterator[None]:
+        told.append("waits")
+        yield
+        told.append("goes on")
+
+    async with turns.turn("a", LONG):
+        second = asyncio.create_task(turns.turn("b", LONG, waiting).__aenter__())
+        await asyncio.sleep(1)
+        assert told == ["waits"]
+    await second
+    assert told == ["waits", "goes on"]
 
 
 @in_virtual_time
