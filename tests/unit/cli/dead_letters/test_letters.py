@@ -1,5 +1,7 @@
 """What an operator is told of a dead letter."""
 
+import tracemalloc
+
 import pytest
 
 from callstream.contract.dead_letters import Reason
@@ -14,6 +16,18 @@ from tests.unit.cli.dead_letters.letters import NOW, ORIGIN, TOPICS, dead_reques
 def test_a_result_tells_its_task_and_receiver() -> None:
     place = Place(TopicPartition(TOPICS.callback_dead_letters, 0), 7)
     assert seen(dead_result()) == Letter(place, NOW, "a", "data", "https://hooks.example.com:443", "exhausted", "why")
+
+
+def test_nothing_is_built_of_what_is_not_shown() -> None:
+    dense = result().replace(b'"results": []', b'"results": [%s[]]' % (b"[]," * 2**18))
+    letter = dead_result(dense)
+    tracemalloc.start()
+    try:
+        assert seen(letter).task_id == "a"
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2 * len(dense)
 
 
 def test_a_request_that_cannot_be_read_tells_its_type_and_the_id_of_its_first_place() -> None:
