@@ -164,7 +164,7 @@ async def _end_of_all(target: Target, pipeline: Pipeline, report: Report, patien
 async def _operators(target: Target, pipeline: Pipeline) -> None:
     """Read what the operators read, which attacks have written to as well; tell of a hole where that ends early."""
     command = ("dead-letters", "replay", "--all", "--dry-run")
-    exit_code, output = await run_to_end(*command, env=pipeline.env, directory=pipeline.directory)
+    exit_code, output = await run_to_end(*command, env=pipeline.env, directory=pipeline.directory, deadline=600)
     if exit_code or "nothing was done" not in output:
         target.hole(f"`{' '.join(command)}` ended with {exit_code}: {output[-_SHOWN:]}")
 
