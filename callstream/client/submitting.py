@@ -59,9 +59,9 @@ class Callstream:
             OutcomeUnknownError: it may have been stored.
             ValueError: `callback_deadline` has no time zone, or no calendar has it in UTC.
         """
-        if callback_deadline is not None and callback_deadline.tzinfo is None:
-            raise ValueError("callback_deadline must have a time zone")
         if callback_deadline is not None:
+            if callback_deadline.tzinfo is None:
+                raise ValueError("callback_deadline must have a time zone")
             try:
                 callback_deadline.astimezone(UTC)
             except OverflowError as error:

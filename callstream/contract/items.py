@@ -1,6 +1,5 @@
 """A request's items as the JSON that came: counted before any is built, and kept so for as long as they wait."""
 
-import re
 from array import array
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, pairwise
@@ -12,7 +11,7 @@ from pydantic import ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from callstream.contract.messages import Item
-from callstream.contract.raw_json import without_collection
+from callstream.contract.raw_json import without_collection, without_strings
 
 ItemT = TypeVar("ItemT", bound=Item)
 
@@ -23,7 +22,6 @@ class _Raw(msgspec.Struct):
 
 _decoder = msgspec.json.Decoder(_Raw)
 _ANY = 1_000  # arrays and objects, which are no matter whatever the size
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)  # to the end where it has none: else each quote would be tried
 
 
 def check_density(body: bytes) -> None:
@@ -33,7 +31,7 @@ def check_density(body: bytes) -> None:
         ValidationError: more than a third of its bytes begin one, and more than a thousand.
     """
     most = max(_ANY, len(body) // 3)
-    if _opened(body) > most and (found := _opened(_STRING.sub(b"", body))) > most:
+    if _opened(body) > most and (found := _opened(without_strings(body))) > most:
         kind = PydanticCustomError(
             "too_dense",
             "Value should have at most {most} arrays and objects, a third of its bytes, and not {found}",

@@ -22,7 +22,7 @@ _AS_DEEP = (b'{"":[{"":', b"}]}")  # as it stands in a TaskResult
 _DIGITS = bytes.maketrans(b"123456789", b"000000000")
 # With each digit as a 0: so many digits, and such exponents, that no float may hold it.
 _SUSPECT = (b"0" * 200, b"0e000", b"0e+000", b"0E000", b"0E+000")
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"')
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)  # to the end where it has none: else each quote would be tried
 # The numbers of which that can be: by their exponent, or by their digits and not an integer.
 _SUSPECTS = re.compile(
     rb"(?<![0-9.])(?:[0-9]++(?:\.[0-9]++)?[eE]\+?[0-9]{3,}+"
@@ -52,6 +52,11 @@ def without_collection() -> Iterator[None]:
             gc.enable()
 
 
+def without_strings(data: bytes) -> bytes:
+    """Return JSON, or what was to be it, without its texts."""
+    return _STRING.sub(b"", data)
+
+
 def check_json(data: bytes) -> None:
     """Return if `data` is one JSON value that can be passed on.
 
@@ -72,7 +77,7 @@ def _check_numbers(data: bytes) -> None:
     """Read the numbers that look as if no float could hold them, and nothing else."""
     digits = data.translate(_DIGITS)
     if any(mark in digits for mark in _SUSPECT):
-        found = b",".join(_SUSPECTS.findall(_STRING.sub(b"", data)))
+        found = b",".join(_SUSPECTS.findall(without_strings(data)))
         try:
             _floats.decode(b"[%b]" % found)
         except msgspec.ValidationError:

@@ -3,7 +3,7 @@
 _QUOTED_LIMIT = 1_000  # bytes
 # Before the last @ stand a user and a host, which have fewer.
 _IN_USER = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~!$%&'()*+,/:?#"
-_AS_THEY_ARE = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~!#$%&'()*+,/:;=?@[]"
+_AS_THEY_ARE = _IN_USER + b";=@[]"
 
 
 def check_quoted(url: str) -> str:
