@@ -10,8 +10,6 @@ import weakref
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, nullcontext
 from functools import partial
-from http.cookiejar import CookieJar
-from typing import Any
 
 import aiohttp
 import httpx
@@ -20,6 +18,7 @@ from httpx_aiohttp import AiohttpTransport
 import callstream
 from callstream.contract.framing import is_framing
 from callstream.runtime.connections import BUFFER, FIELD_LIMIT, FIELDS, Connector, Response
+from callstream.runtime.cookies import NoCookieJar, NoCookies
 from callstream.runtime.egress import (
     AddressRefusedError,
     AddressTakenError,
@@ -44,20 +43,6 @@ _WORDS = {
     errno.ENETUNREACH: "no route",
     errno.ETIMEDOUT: "timed out",
 }
-
-
-class _NoCookies(CookieJar):
-    """httpx's jar, which reads no cookie: the standard library's parser takes 0.1 s for 16 KiB made for it."""
-
-    def extract_cookies(self, response: Any, request: Any) -> None:  # noqa: ANN401 - as it is declared
-        """Do nothing."""
-
-
-class _NoCookieJar(aiohttp.DummyCookieJar):
-    """aiohttp's, which would read them all the same before it drops them."""
-
-    def update_cookies_from_headers(self, headers: Any, response_url: Any) -> None:  # noqa: ANN401 - likewise
-        """Do nothing."""
 
 
 class AddressForbiddenError(httpx.ConnectError):
@@ -259,7 +244,7 @@ async def open_transport(
     )
     session = aiohttp.ClientSession(
         connector=connector,
-        cookie_jar=_NoCookieJar(),
+        cookie_jar=NoCookieJar(),
         headers={"user-agent": USER_AGENT},
         response_class=Response,
         trust_env=False,
@@ -288,7 +273,7 @@ async def open_client(connections: int, guard: EgressGuard) -> AsyncIterator[htt
         httpx.AsyncClient(
             transport=SharedTransport(transport, connections),
             headers={"user-agent": USER_AGENT},
-            cookies=_NoCookies(),
+            cookies=NoCookies(),
             event_hooks={"request": [_leave_framing], "response": [_lead_nowhere]},
             follow_redirects=False,
             trust_env=False,
