@@ -48,6 +48,7 @@ class TaskAgent:
         self._limits = Limits(own.item_concurrency, own.item_deadline, own.deadline, settings.sizes.result)
         self._answers = Budget(own.answer_bytes, len(tasks))
         self._reading = LoopTurns()
+        self._turns = {name: LoopTurns() for name in tasks}
         self._context = context
         self._executors = executors
         self._output = output
@@ -92,7 +93,7 @@ class TaskAgent:
             async with self._reading.turn(task.name, size):
                 task_id, callback_url, items = self._read(record, task)
         with self._answers.share(task.name) as answers:
-            context = replace(self._context, answers=answers, task_id=task_id)
+            context = replace(self._context, answers=answers, turns=self._turns[task.name], task_id=task_id)
             entries = await run_items(task, items, context, self._limits, self._executors)
             result = _result(record, task_id, task, callback_url, entries, started)
             await self._write(record, result, items, too_large=entries.too_large)

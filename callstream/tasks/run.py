@@ -93,13 +93,17 @@ async def run_items(
     deadline = _Deadline(limits.item_deadline.total_seconds(), whole, end)
     kept = _Kept(items, context.answers, limits.size)
     failures = Failures(task, context.task_id)
-    todo = iter(enumerate(items))
+    numbers = iter(range(len(items)))
 
     async def work() -> None:
         began = time.perf_counter()
-        for number, item in todo:  # which the workers share
+        for number in numbers:  # which the workers share
             if kept.too_large:
                 return  # nobody will read what the others come to
+            if task.runs != "inline" or time.perf_counter() - began > _TURN:
+                await context.turns.begin(context.task_id)
+                began = time.perf_counter()
+            item = items[number]
             started = loop.time()
             outcome = await _run(task, item, context, deadline, executors)
             if isinstance(outcome, Failed):
@@ -107,9 +111,6 @@ async def run_items(
                     failures.tell(item, outcome, loop.time() - started)
                 await _take_at_last(context.answers, _size(item, outcome), deadline)
             kept.add(number, item, outcome)
-            if time.perf_counter() - began > _TURN:
-                await asyncio.sleep(0)
-                began = time.perf_counter()
 
     if task.runs == "inline" or len(items) <= 1:
         await work()

@@ -12,10 +12,19 @@ _NOTICED = 0.005  # seconds for which the loop stands still before others notice
 
 
 class LoopTurns:
-    """Each task has its turn, one after the other, and what is short has turns of its own."""
+    """Each task has its turn, one after the other; what is short, and what begins, has turns of its own."""
 
     def __init__(self) -> None:
-        self._short, self._long = Turns(), Turns()
+        self._short, self._long, self._beginning = Turns(), Turns(), Turns()
+
+    async def begin(self, task_id: str) -> None:
+        """Return in the turn of the loop in which another item may begin, and no other one does.
+
+        With hundreds under way each turn of the loop would else take as long as what all of them compute at once, and
+        what needs many turns, such as a record that is read and written, would wait for that many times as much.
+        """
+        await self._beginning.take(task_id)
+        asyncio.get_running_loop().call_soon(self._beginning.give_back)
 
     @asynccontextmanager
     async def turn(

@@ -17,6 +17,7 @@ from callstream.tasks import Task, TaskContext, TaskError, task
 from callstream.tasks.budget import Budget
 from callstream.tasks.registry import Place
 from callstream.tasks.run import Limits, run_items
+from callstream.tasks.turns import LoopTurns
 from tests.support.waiting import eventually
 from tests.unit.entries import Entries, read_again
 from tests.unit.executors import EXECUTORS
@@ -114,6 +115,27 @@ async def test_no_more_items_are_under_way_than_allowed_and_no_fewer(concurrency
     go_on.set()
     assert len((await running).results) == 7
     assert most == concurrency
+
+
+async def test_in_each_turn_of_the_loop_one_item_begins_and_each_task_has_its_turn() -> None:
+    turn, begun = 0, list[tuple[int, str]]()
+    context = replace(CONTEXT, turns=LoopTurns())
+
+    async def task_of(name: str, count: int) -> None:
+        async def begin() -> None:
+            begun.append((turn, name))
+            await asyncio.sleep(0)
+
+        own = replace(context, task_id=name)
+        await run_items(ACT, items(*[begin] * count), own, Limits(10, PATIENT, PATIENT), EXECUTORS)
+
+    running = asyncio.gather(task_of("a", 50), task_of("b", 50), task_of("c", 2))
+    while not running.done():
+        turn += 1
+        await asyncio.sleep(0)
+    await running
+    assert len({turn for turn, _ in begun}) == len(begun) == 102
+    assert [name for _, name in begun].index("c") < 5, "it does not wait for all that others have"
 
 
 async def test_an_item_that_never_ends_is_an_entry_at_its_deadline_and_holds_up_no_other() -> None:
