@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from callstream.contract.dead_letters import opened
 from callstream.contract.messages import CallbackAttempt, result_digest
 from callstream.contract.records import Record
+from callstream.contract.sizes import ATTEMPT
 from callstream.contract.topics import Topics
 from callstream.runtime.logs import get_logger
 from cli.dead_letters.filters import Filters
@@ -135,8 +136,11 @@ def _skip(candidate: Candidate, history: AbstractSet[bytes]) -> Skip | None:
 
 def told_by(record: Record) -> bytes | None:
     """Return the digest of what an attempt tells: a delivery, or a replay; None if it is neither."""
+    value = record.value or b""
+    if len(value) > ATTEMPT:  # none of ours, and no matter how long it takes to read
+        return None
     try:
-        attempt = CallbackAttempt.model_validate_json(record.value or b"")
+        attempt = CallbackAttempt.model_validate_json(value)
     except ValidationError:
         return None
     if attempt.outcome == DELIVERED:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from callstream.contract.messages import CallbackAttempt, result_digest
 from callstream.contract.records import Record, TopicPartition
+from callstream.contract.sizes import ATTEMPT
 from cli.dead_letters.planning import Candidate, Plan, delivery, replay_of, selected, told_by
 from cli.dead_letters.replaying import Tally
 from cli.dead_letters.restoring import Skip
@@ -109,6 +110,23 @@ def test_only_what_the_dispatcher_calls_delivered_counts() -> None:
         told += [told_by(stored(value.encode())) for value in (attempt.model_dump_json(), earlier)]
     assert told == [delivery("a", "00ff"), any_of("a"), None, None]
     assert told_by(stored(b"not ours")) is None
+
+
+def test_what_is_larger_than_any_attempt_is_not_read() -> None:
+    attempt = CallbackAttempt(
+        task_id="a",
+        number=1,
+        receiver="",
+        outcome="delivered",
+        status=200,
+        detail="",
+        started=NOW,
+        duration_ms=1,
+        next_due=None,
+    )
+    value = attempt.model_dump_json().encode()
+    assert told_by(stored(value.ljust(ATTEMPT))) == any_of("a")
+    assert told_by(stored(value.ljust(ATTEMPT + 1))) is None
 
 
 def stored(value: bytes) -> Record:
