@@ -8,6 +8,7 @@ from aiokafka.structs import TopicPartition
 from pydantic import ValidationError
 
 from callstream.contract.messages import CallbackAttempt
+from callstream.contract.sizes import ATTEMPT
 from stream_app.kafka_fetch import Fetches
 from stream_app.kafka_fetched import Limits
 from tests.support.pipeline import Pipeline
@@ -50,10 +51,13 @@ class Accounts:
 
     def _take(self, record: ConsumerRecord) -> None:
         if record.topic.endswith("callback.attempts"):
-            try:
-                attempt = CallbackAttempt.model_validate_json(record.value or b"")
-            except ValidationError:
+            value = record.value or b""
+            if len(value) > ATTEMPT:
                 return  # an attack wrote it
+            try:
+                attempt = CallbackAttempt.model_validate_json(value)
+            except ValidationError:
+                return  # likewise
             if attempt.outcome == "delivered":
                 self.ended.add(attempt.task_id)
         else:

@@ -145,8 +145,8 @@ async def _end_of_all(target: Target, pipeline: Pipeline, report: Report, patien
     accounts = Accounts(pipeline)
     report.accepted = len(target.accepted)
     to_call = [task_id for task_id, accepted in target.accepted.items() if accepted.calls_back]
-    missing: set[str] = set()
-    stuck: list[str] = []
+    missing = set(to_call)
+    stuck = ["nothing was looked at in all that time"]
 
     async def over() -> bool:
         nonlocal missing, stuck
