@@ -14,6 +14,7 @@ from callstream.tasks import load_tasks
 _RETRY_AFTER_DIGITS = 9
 _TIMEOUT = 10.0  # seconds; the gateway answers within five
 _NOTHING_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+_SHOWN = 200  # characters of an answer that is not Callstream's
 
 
 class _Invalid(BaseModel):
@@ -29,6 +30,10 @@ class RestDoor:
     """Posts to the gateway at `url`; an `http` that was brought is used and left open."""
 
     def __init__(self, url: str, paths: Mapping[str, str], http: httpx.AsyncClient | None) -> None:
+        try:
+            httpx.URL(url)
+        except httpx.InvalidURL as error:
+            raise ValueError(f"the gateway's url cannot be used: {error}") from error
         self._url = url.rstrip("/")
         self._paths = {**{name: task.path for name, task in load_tasks().items()}, **paths}
         self._http = http or httpx.AsyncClient(timeout=_TIMEOUT)
@@ -70,7 +75,7 @@ def _task_id_in(answer: httpx.Response) -> str:
     try:
         return Accepted.model_validate_json(answer.content).task_id
     except ValidationError as error:
-        raise OutcomeUnknownError(f"the answer is not Callstream's: {answer.text[:200]!r}") from error
+        raise OutcomeUnknownError(f"the answer is not Callstream's: {_beginning(answer)!r}") from error
 
 
 def _error_of(answer: httpx.Response) -> ClientError:
@@ -94,7 +99,12 @@ def _details(answer: httpx.Response) -> list[Detail]:
     try:
         return _Invalid.model_validate_json(answer.content).detail
     except ValidationError:
-        return [Detail(type="unknown", loc=("body",), msg=_problem(answer).detail or answer.text[:200])]
+        return [Detail(type="unknown", loc=("body",), msg=_problem(answer).detail or _beginning(answer))]
+
+
+def _beginning(answer: httpx.Response) -> str:
+    """Return what can be shown of an answer; its own encoding may be none for texts, such as `hex`."""
+    return answer.content[: 4 * _SHOWN].decode(errors="replace")[:_SHOWN]
 
 
 def _problem(answer: httpx.Response) -> _Problem:

@@ -32,6 +32,9 @@ class Callstream:
 
         `paths` are those of task types that are not installed here. `http` may bring credentials, certificates and
         time limits, and stays open.
+
+        Raises:
+            ValueError: `url` is none.
         """
         return cls(RestDoor(url, paths or {}, http))
 

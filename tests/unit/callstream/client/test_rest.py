@@ -136,6 +136,18 @@ async def test_where_a_task_may_have_been_stored_the_outcome_is_unknown(
     assert error.task_id == task_id
 
 
+@pytest.mark.parametrize("status", [200, 422])
+async def test_an_answer_in_an_encoding_that_is_none_for_texts_is_shown_all_the_same(status: int) -> None:
+    headers = {"content-type": "text/html; charset=hex"}
+    error = await submitted(lambda _: httpx.Response(status, headers=headers, content="<p>gr\u00fcn</p>".encode()))
+    assert "<p>gr\u00fcn</p>" in str(error)
+
+
+def test_a_url_that_is_none_is_told_at_once() -> None:
+    with pytest.raises(ValueError, match="the gateway's url cannot be used"):
+        Callstream.over_rest("http://[::1")
+
+
 @pytest.mark.parametrize(
     ("failure", "kind"),
     [
