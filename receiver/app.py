@@ -44,7 +44,7 @@ def create_app(console: Console, secrets: Sequence[str] = ()) -> FastAPI:
         raw = await request.body()
         verdict = verifier.verdict(raw, request.headers)
         call = call_from(raw, request.headers, verdict.text, datetime.now(UTC))
-        calls.add(call)
+        calls.add(call, len(raw))
         show(console, call)
         if not verdict.accepted:
             return Response(status_code=HTTPStatus.UNAUTHORIZED)
@@ -52,7 +52,7 @@ def create_app(console: Console, secrets: Sequence[str] = ()) -> FastAPI:
 
     @app.get("/received")
     def received() -> list[Call]:
-        """Tell the last 1,000 calls, oldest first."""
+        """Tell the last 1,000 calls, oldest first; fewer where their bodies are more than a MiB."""
         return calls.all()
 
     @app.get("/received/{task_id:path}")

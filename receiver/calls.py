@@ -8,6 +8,7 @@ from pydantic import BaseModel, JsonValue
 from pydantic_core import from_json
 
 _KEPT = 1_000
+_KEPT_BYTES = 2**20  # of bodies as they came; read, they may be thirty times as large
 
 
 class Call(BaseModel, frozen=True):
@@ -21,19 +22,24 @@ class Call(BaseModel, frozen=True):
 
 
 class Calls:
-    """The last calls, oldest first."""
+    """The last calls, oldest first: at most 1,000, and a MiB of bodies."""
 
     def __init__(self) -> None:
-        self._calls: deque[Call] = deque(maxlen=_KEPT)
+        self._calls: deque[tuple[Call, int]] = deque()
+        self._bytes = 0
 
-    def add(self, call: Call) -> None:
-        self._calls.append(call)
+    def add(self, call: Call, size: int) -> None:
+        """Keep a call whose body came in `size` bytes, and forget the oldest ones where there is no room."""
+        self._calls.append((call, size))
+        self._bytes += size
+        while len(self._calls) > _KEPT or (self._bytes > _KEPT_BYTES and len(self._calls) > 1):
+            self._bytes -= self._calls.popleft()[1]
 
     def all(self) -> list[Call]:
-        return list(self._calls)
+        return [call for call, _ in self._calls]
 
     def of(self, task_id: str) -> list[Call]:
-        return [call for call in self._calls if call.task_id == task_id]
+        return [call for call, _ in self._calls if call.task_id == task_id]
 
 
 def call_from(raw: bytes, headers: Mapping[str, str], signature: str, received_at: datetime) -> Call:

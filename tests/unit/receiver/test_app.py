@@ -48,6 +48,14 @@ async def receiver() -> AsyncIterator[Receiver]:
         yield Receiver(client, screen)
 
 
+async def test_large_callbacks_are_kept_up_to_a_mebibyte_together_and_the_last_always(receiver: Receiver) -> None:
+    for number in range(5):
+        await receiver.call_back(b'"%s"' % (b"a" * 300 * 1024), headers={"webhook-id": f"t-{number}"})
+    assert [call["task_id"] for call in await receiver.get("/received")] == ["t-2", "t-3", "t-4"]
+    await receiver.call_back(b'"%s"' % (b"a" * (2**20 - 2)), headers={"webhook-id": "whole"})
+    assert [call["task_id"] for call in await receiver.get("/received")] == ["whole"]
+
+
 async def test_a_callback_is_shown_and_kept(receiver: Receiver) -> None:
     answer = await receiver.call_back(headers={"webhook-id": "t-1", "X-Trace": "7"})
     assert answer.status_code == 200
