@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from pydantic_core import Url
 
-LONGEST_HOST = 253  # characters of a name that can be looked up
+LONGEST_HOST = 254  # characters of a name that can be looked up, with the dot that may end it
 _PORTS = {"http": 80, "https": 443}
 
 

@@ -63,6 +63,13 @@ def test_a_host_that_can_never_be_dialled_is_refused(host: str) -> None:
         callback_url.validate_python(f"http://{host}/")
 
 
+def test_the_longest_name_is_dialled_with_and_without_the_dot_that_ends_it() -> None:
+    longest = ".".join(["a" * 63] * 3 + ["b" * 61])
+    assert dialled_host(longest) == longest
+    assert dialled_host(f"{longest}.") == f"{longest}."
+    assert canonical_host(f"{longest}.") == longest
+
+
 @pytest.mark.parametrize("host", ["::1%" + "a" * 8_000, "a." * 200 + "example", "\u00ad" * 300 + "a.example"])
 def test_nothing_is_remembered_of_a_host_that_is_longer_than_any(host: str) -> None:
     before = _dialled_host.cache_info().currsize, _canonical_host.cache_info().currsize
