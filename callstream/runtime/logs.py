@@ -12,6 +12,7 @@ Logger = structlog.typing.FilteringBoundLogger
 # What moves a terminal's cursor, sets its title, types into it, ends a line or turns text around: C0 and C1 controls
 # with DEL, separators of lines, Unicode's controls of direction; and half a pair, which has no encoding.
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_LONGEST = 64 * 1024  # characters of a text, a traceback of nested errors among them
 _BLOCKS = ("exception", "stack")  # as the renderer names what has several lines
 
 
@@ -22,6 +23,7 @@ def configure_logging(level: Literal["debug", "info", "warning", "error"], style
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
+        _cut_texts,
     ]
     renderers = _json() if style == "json" else _console()
     threshold = getattr(logging, level.upper())
@@ -39,6 +41,16 @@ def configure_logging(level: Literal["debug", "info", "warning", "error"], style
         )
     )
     logging.basicConfig(handlers=[handler], level=max(threshold, logging.WARNING), force=True)
+
+
+def _cut_texts(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Cut what is longer than any text of ours: a library's error may hold all that a stranger sent."""
+    return {key: _cut(value) if isinstance(value, str) else value for key, value in event.items()}
+
+
+def _cut(text: str) -> str:
+    left = len(text) - _LONGEST
+    return text if left <= 0 else f"{text[:_LONGEST]}... and {left} characters more"
 
 
 def _json() -> list[structlog.typing.Processor]:

@@ -21,8 +21,8 @@ def logging_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logging.root, "level", level)
 
 
-def fail() -> None:
-    raise ValueError(HOSTILE)
+def fail(text: str = HOSTILE) -> None:
+    raise ValueError(text)
 
 
 def written(style: Literal["console", "json"], capsys: pytest.CaptureFixture[str]) -> str:
@@ -67,6 +67,24 @@ def test_colours_are_the_renderers_own(capsys: pytest.CaptureFixture[str], monke
     assert "\\x1b[31mred" in text
     assert "\x1b[31mred" not in text
     assert "\x1b[" in text
+
+
+@pytest.mark.parametrize("style", ["console", "json"])
+def test_no_text_is_written_longer_than_64_kib(
+    style: Literal["console", "json"], capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure_logging("info", style)
+    long = "a" * 2**20
+    get_logger().info("task.processed", detail=long)
+    logging.getLogger("some.library").warning("a record said %s", long)
+    try:
+        fail(long)
+    except ValueError:
+        get_logger().exception("noun.failed")
+    lines = capsys.readouterr().err.splitlines()
+    structlog.reset_defaults()
+    assert max(map(len, lines)) < 70_000
+    assert sum("characters more" in line for line in lines) == 3
 
 
 def test_json_is_a_line_an_event_in_ascii_and_holds_texts_as_they_came(capsys: pytest.CaptureFixture[str]) -> None:
