@@ -7,12 +7,14 @@ taken for the answer to the next request, and a request that was answered before
 import asyncio
 from functools import partial
 from typing import Any
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 
 from callstream.contract.framing import is_mostly_framing
+from callstream.runtime.ties import ties_of
+from callstream.sharing.turns import Turns
 
 _HEAD_LIMIT = 16 * 1024  # bytes before an answer's body, with the interim answers (1xx) before it
 _INTERIM = 8  # of those that come at once; each is ten times as large in memory until it is read
@@ -21,6 +23,10 @@ FIELDS = 100  # headers of an answer
 BUFFER = 8 * 1024  # bytes of an answer that wait to be read; twice that, and what came with it, before reading stops
 RECEIVE_BUFFER = 32 * 1024  # bytes, of the system's, all of which may come at once; left to grow it holds megabytes
 WORST = 192 * 1024  # bytes of memory that a connection takes beside what is read of it: head, buffers, gzip; measured
+
+
+_IDLE = 256  # connections that wait for the next request; with TLS each has up to 0.3 MiB
+_GREETED = 10_000  # hosts
 
 
 class AnswerError(aiohttp.ClientConnectionError):
@@ -84,8 +90,8 @@ class _Protocol(ResponseHandler):
             self._refuse("the chunks are too small, or what comes with them too large")
 
     def close(self) -> None:
-        """Close at once where something is left, either way: it would stay for as long as the peer likes."""
-        if _holds(self.transport) or self.should_close:
+        """Close at once where something is left, either way, or TLS would say goodbye: else the peer says how long."""
+        if _holds(self.transport) or self.should_close or _is_tls(self.transport):
             self.abort()
         else:
             super().close()
@@ -99,13 +105,20 @@ class _Protocol(ResponseHandler):
 
 
 class Connector(aiohttp.TCPConnector):
-    """Gives a request a connection on which nothing has been left: a new one each time unless `reuse`."""
+    """Gives a request a connection on which nothing has been left: a new one each time unless `reuse`.
+
+    Handshakes of TLS begin one at a turn of the loop, host by host, and those of hosts that had one before apart from
+    the others: each may compute for some hundredths of a second when the server has answered.
+    """
 
     def __init__(self, *, reuse: bool, **settings: Any) -> None:  # noqa: ANN401 - as aiohttp has it
         super().__init__(force_close=not reuse, **settings)
         # No public name; the tests on raw sockets fail if it becomes another.
         self._factory = partial(_Protocol, loop=asyncio.get_running_loop())  # type: ignore[assignment] # a subclass's
         self._used: WeakSet[ResponseHandler] = WeakSet()
+        self._idle: WeakKeyDictionary[ResponseHandler, None] = WeakKeyDictionary()  # what has been so for longest first
+        self._greeted: dict[str, None] = {}  # hosts that a handshake was had with, the last one last
+        self._handshakes, self._first_handshakes = Turns(), Turns()
 
     async def connect(self, *request: Any, **more: Any) -> aiohttp.connector.Connection:  # noqa: ANN401 - likewise
         """Return a connection that is as it should be.
@@ -117,6 +130,7 @@ class Connector(aiohttp.TCPConnector):
             connection = await super().connect(*request, **more)
             protocol = connection.protocol
             assert protocol is not None  # noqa: S101 - for mypy; it has just been given out
+            self._idle.pop(protocol, None)
             if not protocol.should_close:
                 self._used.add(protocol)
                 return connection
@@ -124,6 +138,28 @@ class Connector(aiohttp.TCPConnector):
             connection.close()
             if new:
                 raise AnswerError("the server spoke before it was asked")
+
+    async def _create_connection(self, req: aiohttp.ClientRequest, *more: Any) -> ResponseHandler:  # noqa: ANN401 - likewise
+        host = req.url.raw_host or ""
+        if req.is_ssl():
+            turns = self._handshakes if host in self._greeted else self._first_handshakes
+            await turns.begin(ties_of(str(req.url.origin()))[-1].name)
+        made = await super()._create_connection(req, *more)
+        if req.is_ssl():
+            self._greeted.pop(host, None)
+            self._greeted[host] = None
+            if len(self._greeted) > _GREETED:
+                del self._greeted[next(iter(self._greeted))]
+        return made
+
+    def _release(self, key: Any, protocol: ResponseHandler, *, should_close: bool = False) -> None:  # noqa: ANN401 - likewise
+        super()._release(key, protocol, should_close=should_close)
+        if protocol.is_connected():
+            self._idle[protocol] = None
+        while len(self._idle) > _IDLE:
+            oldest = next(iter(self._idle))
+            del self._idle[oldest]
+            oldest.abort()
 
 
 class Response(aiohttp.ClientResponse):
@@ -139,6 +175,10 @@ class Response(aiohttp.ClientResponse):
         # The library wants text that can be encoded, and a reason may be in any encoding, or none.
         self.reason = (self.reason or "").encode("ascii", "ignore").decode()
         return self
+
+
+def _is_tls(transport: asyncio.Transport | None) -> bool:
+    return transport is not None and transport.get_extra_info("ssl_object") is not None
 
 
 def _holds(transport: asyncio.Transport | None) -> bool:

@@ -28,6 +28,7 @@ from callstream.runtime.egress import (
 )
 from callstream.runtime.logs import get_logger
 from callstream.runtime.places import Place, Places
+from callstream.runtime.tls import client_context
 from callstream.sharing.cut_short import CutShortError
 
 log = get_logger()
@@ -239,6 +240,7 @@ async def open_transport(
         limit=connections,
         keepalive_timeout=_IDLE if reuse else None,
         use_dns_cache=False,
+        ssl=client_context(),
         resolver=resolver,
         socket_factory=guard.socket,
     )

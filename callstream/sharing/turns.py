@@ -26,6 +26,11 @@ class Turns:
                 self.give_back()  # it came too late
             raise
 
+    async def begin(self, client: str) -> None:
+        """Return when it is this one's turn, which ends by itself with this turn of the event loop."""
+        await self.take(client)
+        asyncio.get_running_loop().call_soon(self.give_back)
+
     def give_back(self) -> None:
         while self._waiting:
             turn = self._waiting.take()

@@ -23,8 +23,7 @@ class LoopTurns:
         With hundreds under way each turn of the loop would else take as long as what all of them compute at once, and
         what needs many turns, such as a record that is read and written, would wait for that many times as much.
         """
-        await self._beginning.take(task_id)
-        asyncio.get_running_loop().call_soon(self._beginning.give_back)
+        await self._beginning.begin(task_id)
 
     @asynccontextmanager
     async def turn(

@@ -5,9 +5,10 @@ import gc
 import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Any
+from unittest.mock import patch
 
 import aiohttp
 import httpx
@@ -45,7 +46,9 @@ class Server:
         self.serving: set[asyncio.Task[None]] = set()
 
     def begin(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.serving.add(asyncio.create_task(self.serve(reader, writer)))
+        task = asyncio.create_task(self.serve(reader, writer))
+        self.serving.add(task)
+        task.add_done_callback(self.serving.discard)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -73,7 +76,8 @@ async def serving(answer: Answer) -> AsyncIterator[Server]:
     server.url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/"
     async with listening:
         yield server
-        await asyncio.wait(server.serving, timeout=5)
+        if server.serving:
+            await asyncio.wait(server.serving, timeout=5)
 
 
 def saying(*answers: bytes) -> Answer:
@@ -121,6 +125,19 @@ async def test_a_handlers_own_request_is_framed_by_what_it_is_and_not_by_its_hea
     head = server.heads[0].lower()
     assert server.bodies == [b"12"]
     assert (b"transfer-encoding" in head, b"b.example" in head, b"\r\nte:" in head) == (False, False, False)
+
+
+async def test_of_the_connections_that_wait_for_a_request_a_bounded_number_is_kept() -> None:
+    kept = 2
+    async with AsyncExitStack() as stack:
+        stack.enter_context(patch("callstream.runtime.connections._IDLE", kept))
+        servers = [await stack.enter_async_context(serving(saying(GOOD))) for _ in range(4)]
+        attempt = await stack.enter_async_context(delivering())
+        for server in servers:
+            assert await attempt(server.url) == Delivered(200)
+        await eventually(lambda: [len(server.serving) for server in servers] == [0, 0, 1, 1])
+        assert await attempt(servers[-1].url) == Delivered(200)
+        assert servers[-1].connections == 1, "it serves again"
 
 
 async def test_no_connection_serves_two_fetches() -> None:

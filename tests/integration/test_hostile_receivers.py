@@ -4,7 +4,6 @@ import asyncio
 import gzip
 import socket
 import ssl
-import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
@@ -18,6 +17,7 @@ from callstream.runtime.http import open_transport
 from callstream.runtime.settings import Egress
 from stream_app.delivery import HttpDelivery
 from stream_app.outcome import Delivered, Failed, Forbidden, Outcome, Refused, Throttled, Unreachable, describe
+from tests.support.tls import self_signed
 from tests.support.waiting import free_port
 
 DEADLINE = timedelta(seconds=0.7)
@@ -231,17 +231,3 @@ async def test_a_certificate_that_nobody_vouches_for_is_named(delivery: HttpDeli
     async with hostile(says(answer("200 OK")), self_signed(tmp_path)) as (receiver, address):
         assert_outcome(await attempt(delivery, f"https://{address}/"), Unreachable, "tls")
         assert receiver.calls == 0
-
-
-def self_signed(directory: Path) -> ssl.SSLContext:
-    key, certificate = directory / "key.pem", directory / "certificate.pem"
-    subject = ("-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1")
-    made = ("-keyout", str(key), "-out", str(certificate), "-days", "2")
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", *subject, *made],  # noqa: S607 - the system's
-        check=True,
-        capture_output=True,
-    )
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificate, key)
-    return context

@@ -24,3 +24,18 @@ async def test_a_turn_comes_to_each_client_and_past_those_that_gave_up() -> None
         turns.give_back()
     await turns.take("c")
     assert had == ["a1", "a3", "a4"]
+
+
+async def test_a_turn_that_begins_ends_with_the_turn_of_the_loop() -> None:
+    turns, turn, had = Turns(), 0, list[int]()
+
+    async def begin(name: str) -> None:
+        await turns.begin(name)
+        had.append(turn)
+
+    beginning = asyncio.gather(*(begin(str(number)) for number in range(20)))
+    while not beginning.done():
+        turn += 1
+        await asyncio.sleep(0)
+    await beginning
+    assert len(set(had)) == 20

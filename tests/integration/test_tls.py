@@ -1,0 +1,86 @@
+"""TLS costs what a usual server makes it cost, and ends when we say so."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import psutil
+import pytest
+
+from callstream.runtime.egress import EgressGuard
+from callstream.runtime.http import open_transport
+from callstream.runtime.settings import Egress
+from callstream.sharing.turns import Turns
+from stream_app.delivery import HttpDelivery
+from stream_app.outcome import Delivered, Outcome, Unreachable
+from tests.support.tls import self_signed
+from tests.support.waiting import eventually
+
+Attempt = Callable[[], Awaitable[Outcome]]
+
+
+@asynccontextmanager
+async def calling(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, *, behind: int = 0, keeps: bool = False
+) -> AsyncIterator[Attempt]:
+    """Call a receiver that answers 200, that it `keeps` the connection or not, and then neither reads nor closes."""
+    gone = asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        connection = b"keep-alive" if keeps else b"close"
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: %b\r\n\r\n{}" % connection)
+        writer.transport.pause_reading()  # type: ignore[attr-defined] # a stream's transport reads as well
+        await gone.wait()
+        writer.transport.abort()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=self_signed(directory, behind=behind))
+    monkeypatch.setenv("SSL_CERT_FILE", str(directory / "certificate.pem"))
+    url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    async with open_transport(10, EgressGuard(Egress(allow="127.0.0.0/8"))) as transport:
+        delivery = HttpDelivery(transport, timedelta(seconds=60))
+        yield lambda: delivery.attempt(url, b"{}", {})
+        port = server.sockets[0].getsockname()[1]
+        await eventually(lambda: not connections_to(port), 20)  # a goodbye is waited for for 30
+    gone.set()
+    server.close()
+
+
+def connections_to(port: int) -> list[object]:
+    return [each for each in psutil.Process().net_connections("tcp") if each.raddr and each.raddr.port == port]
+
+
+async def test_a_connection_ends_at_once_though_the_other_side_says_no_goodbye(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("callstream.runtime.http._IDLE", 0.1)
+    async with calling(tmp_path, monkeypatch, keeps=True) as attempt:
+        assert await attempt() == Delivered(200)
+
+
+async def test_a_chain_of_certificates_has_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with calling(tmp_path, monkeypatch, behind=20) as attempt:
+        outcome = await attempt()
+    assert isinstance(outcome, Unreachable)
+    assert "tls: the handshake is longer than 12288 bytes" in outcome.error
+
+
+async def test_handshakes_have_their_turns_and_those_of_unknown_hosts_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[tuple[Turns, str]] = []
+    begin = Turns.begin
+
+    async def seen(turns: Turns, client: str) -> None:
+        begun.append((turns, client))
+        await begin(turns, client)
+
+    monkeypatch.setattr(Turns, "begin", seen)
+    async with calling(tmp_path, monkeypatch) as attempt:
+        for _ in range(3):
+            assert await attempt() == Delivered(200)
+    (first, _), (second, _), (third, _) = begun
+    assert first is not second is third
+    assert {client for _, client in begun} == {"127.0.0.1"}
