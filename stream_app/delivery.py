@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import httpx
 
 from callstream.runtime.http import AddressForbiddenError
-from stream_app.outcome import Delivered, Failed, Forbidden, Outcome, Refused, Throttled, Unreachable
+from stream_app.outcome import AnsweredError, Delivered, Failed, Forbidden, Outcome, Refused, Throttled, Unreachable
 from stream_app.retry_after import retry_after
 
 _READ = 64 * 1024  # bytes of an answer read, so that its connection can serve again; the rest is not waited for
@@ -23,7 +23,11 @@ class HttpDelivery:
         self._deadline = deadline.total_seconds()
 
     async def attempt(self, url: str, body: bytes, headers: Mapping[str, str]) -> Outcome:
-        """Return the outcome within the deadline, which spans name look-up, connection, TLS and answer."""
+        """Return the outcome within the deadline, which spans name look-up, connection, TLS and answer.
+
+        Raises:
+            AnsweredError: it was cancelled, and would have returned this outcome.
+        """
         outcome: Outcome | None = None
         try:
             async with asyncio.timeout(self._deadline):
@@ -35,7 +39,7 @@ class HttpDelivery:
         except asyncio.CancelledError:
             if outcome is None:
                 raise
-            return outcome  # it was answered, whoever does not want to wait for the rest of the answer
+            raise AnsweredError(outcome) from None
         except TimeoutError:
             return outcome or Unreachable(f"no answer within {self._deadline:g} s")
         except AddressForbiddenError as error:

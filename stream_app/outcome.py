@@ -50,6 +50,14 @@ class Forbidden:
 Outcome = Delivered | Refused | Throttled | Failed | Unreachable | Forbidden
 
 
+class AnsweredError(Exception):
+    """The attempt was cancelled when its `outcome` was known, and only the rest of the answer was waited for."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__("answered")
+        self.outcome = outcome
+
+
 def name(outcome: Outcome) -> str:
     return type(outcome).__name__.lower()
 

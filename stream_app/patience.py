@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 from callstream.runtime.egress import AddressTakenError
 from callstream.runtime.ties import Tie, address_tie
-from stream_app.outcome import Outcome
+from stream_app.outcome import AnsweredError, Outcome
 from stream_app.shares import Kind, Share, Shares
 
 _LATE = 0.1  # seconds that a timer is late where the loop was held up
@@ -60,13 +60,17 @@ class Patience:
         self.addresses.append(tie)
 
     async def run(self, attempt: Callable[[], Awaitable[Outcome]]) -> Outcome | None:
-        """Return the attempt's outcome, None if it was cut short."""
+        """Return the attempt's outcome, None if it was cut short before it had one."""
         self._arm(self._quick)
         try:
             async with self._limit:
                 return await attempt()
         except TimeoutError:
             return None
+        except AnsweredError as answered:
+            if _is_cancelled():  # by somebody else, such as when the partition goes to another process
+                raise asyncio.CancelledError from None
+            return answered.outcome
         finally:
             self._alarm.cancel()
             del self._alarm, self._limit  # their context leads back here, and what is in a circle is collected late
@@ -92,3 +96,9 @@ class Patience:
 
     def _counts_as(self, kind: Kind) -> bool:
         return self._share.kind >= kind or self._shares.move(self._share, kind)
+
+
+def _is_cancelled() -> bool:
+    """Return whether the task is being cancelled; a limit of its own that expired has taken that back."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from stream_app.delivery import HttpDelivery
-from stream_app.outcome import Delivered, Failed, Outcome, Refused, Throttled, Unreachable
+from stream_app.outcome import AnsweredError, Delivered, Failed, Outcome, Refused, Throttled, Unreachable
 from tests.support.waiting import eventually
 from tests.unit.records import CALLBACK_URL
 
@@ -163,12 +163,14 @@ async def test_a_cancelled_attempt_has_no_outcome() -> None:
         await attempting
 
 
-async def test_what_was_answered_is_the_outcome_when_the_rest_of_the_answer_is_waited_for_no_longer() -> None:
+async def test_who_cancels_an_attempt_that_was_answered_learns_its_outcome() -> None:
     body = Body(crawling)
     task = asyncio.ensure_future(attempt(Transport(200, body)))
     await eventually(lambda: body.read)
     task.cancel()
-    assert await task == Delivered(200)
+    with pytest.raises(AnsweredError) as answered:
+        await task
+    assert answered.value.outcome == Delivered(200)
 
 
 async def test_without_an_answer_an_attempt_that_is_cancelled_is() -> None:

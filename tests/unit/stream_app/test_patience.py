@@ -7,7 +7,7 @@ import pytest
 
 from callstream.runtime.egress import AddressTakenError, dials_seen_by
 from callstream.runtime.ties import ties_of
-from stream_app.outcome import Delivered, Outcome
+from stream_app.outcome import AnsweredError, Delivered, Outcome
 from stream_app.patience import Patience
 from stream_app.shares import Kind, Share, Shares
 from tests.support.virtual_time import hold_up, in_virtual_time, now
@@ -59,6 +59,33 @@ async def test_what_takes_longer_is_slow_from_then_on() -> None:
     assert (share.kind, len(overdue), patience.overdue) == (Kind.SLOW, 1, True)
     assert overdue[0] - began < 1.1
     assert shares.held(Kind.QUICK) == (0, 0)
+
+
+async def answering(seconds: float) -> Outcome:
+    """Be answered at once, and read the rest for so long."""
+    try:
+        return await lasting(seconds)
+    except asyncio.CancelledError:
+        raise AnsweredError(OK) from None
+
+
+@in_virtual_time
+async def test_what_was_answered_when_it_is_cut_short_has_its_outcome() -> None:
+    patience, _, _ = watching(full_of_slow_ones())
+    began = now()
+    assert await patience.run(lambda: answering(5)) == OK
+    assert now() - began < 1.1
+
+
+@in_virtual_time
+async def test_what_was_answered_when_it_is_cancelled_is_cancelled() -> None:
+    """Its partition is another's, who makes the attempt again: two would go on with one result."""
+    patience, _, _ = watching(Shares(100, 10_000))
+    running = asyncio.create_task(patience.run(lambda: answering(5)))
+    await asyncio.sleep(0.5)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
 
 
 @in_virtual_time
