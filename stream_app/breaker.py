@@ -45,6 +45,10 @@ class Breaker:
     def is_open(self) -> bool:
         return self._until is not None
 
+    @property
+    def is_probing(self) -> bool:
+        return self._probing
+
     def rest(self, now: float, *, fresh: bool = False) -> timedelta:
         """Return after how long it is worth looking again whether the receiver answers; zero if it does.
 

@@ -97,7 +97,9 @@ class Receiver:
         return (self._seconds or 0.0) * bulkhead.queued / bulkhead.allowed > soon
 
     async def returned(self, patience: float) -> bool:
-        """Return what a probe under way finds out within `patience` seconds: whether the receiver answers again."""
+        """Return what a probe finds out within `patience` seconds, if one is under way: whether it answers again."""
+        if not self.breaker.is_probing:
+            return not self.breaker.is_open
         waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._behind.append(waiting)
         try:

@@ -21,6 +21,14 @@ def test_one_for_whom_much_waits_leaves_looks_to_others() -> None:
     assert looking(looks, "other", 500, KIB) == 500
 
 
+def test_large_ones_leave_small_ones_their_looks() -> None:
+    looks = Looks()
+    for number in range(40):
+        looking(looks, f"large-{number}", 10, 3 * MIB)
+        looking(looks, f"middling-{number}", 10, 50 * KIB)
+    assert looking(looks, "other", 500, KIB) == 500
+
+
 def test_everyone_has_a_few_and_all_together_are_bounded() -> None:
     looks = Looks()
     found = [looking(looks, f"r{number}", 100, KIB) for number in range(1_000)]

@@ -12,7 +12,10 @@ from structlog.testing import capture_logs
 
 from callstream.runtime.egress import dialled
 from stream_app import receivers as module
+from stream_app.breaker import Breaker
+from stream_app.bulkhead import Bulkhead
 from stream_app.outcome import Delivered, Failed, Forbidden, Outcome, Refused, Throttled, Unreachable
+from stream_app.receiver import Receiver
 from stream_app.receivers import LONGEST_QUEUED, Busy, Limits, Receivers
 from stream_app.shares import Kind
 from tests.support.virtual_time import in_virtual_time, now
@@ -685,3 +688,11 @@ def test_whatever_becomes_of_attempts_all_room_is_given_back(
             assert await b.ask(OK, f"http://r.site-{number}.example:80") == OK
 
     run()
+
+
+@in_virtual_time
+async def test_where_no_probe_is_under_way_any_more_nobody_waits_for_its_end() -> None:
+    receiver = Receiver("http://receiver.example:80", Bulkhead(1, 1), Breaker(1, [timedelta(seconds=5)]))
+    began = now()
+    assert await receiver.returned(2.0)
+    assert now() == began
