@@ -46,7 +46,7 @@ class TaskAgent:
         self._delay = settings.task_delay.total_seconds()
         own = settings.tasks
         self._limits = Limits(own.item_concurrency, own.item_deadline, own.deadline, settings.sizes.result)
-        self._answers = Budget(own.answer_bytes, len(tasks))
+        self._answers = Budget(own.answer_bytes, len(tasks), own.in_flight)
         self._reading = LoopTurns()
         self._turns = {name: LoopTurns() for name in tasks}
         self._context = context

@@ -12,27 +12,30 @@ _LEAD = 1.0  # seconds for which a task goes on beyond the limit before another 
 
 
 class Budget:
-    """Room for `limit` bytes, in lanes: half is set aside, an equal share for each, half is for whoever comes first.
+    """Room for `limit` bytes of as many `tasks` as may be under way, so that small answers never wait.
 
-    Who finds no room waits, for its own lane's alone. The n-th task of a lane that holds something may hold one n-th of
-    what it leaves free, or a little: so n of them, whatever they want and however long they keep it, leave one part in
-    n + 1 to who comes.
+    A quarter is set aside for them: of it each task has an equal part, which it takes first. Of the rest half is set
+    aside for the lanes, an equal share for each, and half is for whoever comes first. Who finds no room waits, for its
+    own lane's alone. The n-th task of a lane that holds something of the rest may hold one n-th of what it leaves free:
+    so n of them, whatever they want and however long they keep it, leave one part in n + 1 to who comes.
 
     What an item came to is kept until its task is done, so tasks that wait could hold what they wait for. Hence in each
     lane one of those that wait, first who began to wait first, goes on beyond the limit: until its task is done, or,
     where others wait, for a second. What such tasks keep then is bounded as well.
     """
 
-    def __init__(self, limit: int, lanes: int = 1) -> None:
-        self._own = limit // (2 * max(lanes, 1))
-        self._shared = limit - lanes * self._own  # bytes, less what lanes hold beyond their own
+    def __init__(self, limit: int, lanes: int = 1, tasks: int = 0) -> None:
+        self.small = min(_SMALL, limit // 4 // tasks) if tasks else 0
+        rest = limit - tasks * self.small
+        self._own = rest // (2 * max(lanes, 1))
+        self._shared = rest - lanes * self._own  # bytes, less what lanes hold beyond their own
         self._spare = limit // 8  # bytes beyond the limit, with which another may go on beyond it
         self._lanes: dict[Hashable, _Lane] = {}
 
     @property
     def used(self) -> int:
         """How many bytes are taken."""
-        return sum(lane.used + lane.beyond for lane in self._lanes.values())
+        return sum(lane.small + lane.used + lane.beyond for lane in self._lanes.values())
 
     @property
     def is_waited_for(self) -> bool:
@@ -44,13 +47,11 @@ class Budget:
 
     def grab(self, share: "Share", size: int) -> bool:
         """Return whether there was room at once, which is then taken."""
-        lane = share.lane
-        held, used = share.held + size, lane.used + size
-        if held <= _SMALL and used <= self._own:  # as most do: the same as below, in a third of the time
-            lane.holders += not share.held and size > 0
-            share.held, lane.used = held, used
+        if (held := share.held + size) <= self.small:  # as most do: the same as below, in a third of the time
+            share.held = held
+            share.lane.small += size
             return True
-        if size and share is not lane.lead and not self._has(share, size):
+        if size and share is not share.lane.lead and not self._has(share, held):
             return False
         self.force(share, size)
         return True
@@ -72,23 +73,20 @@ class Budget:
 
     def force(self, share: "Share", size: int) -> None:
         """Take room, whether it is there or not."""
-        share.lane.holders += not share.held and size > 0
-        share.held += size
-        if share is share.lane.lead and size > self._free(share.lane):
-            share.beyond += size
-            share.lane.beyond += size
+        lane, more = share.lane, self._change(share, size)
+        if share is lane.lead and more > self._free(lane):
+            share.beyond += more
+            lane.beyond += more
         else:
-            self._use(share.lane, size)
+            self._use(lane, more)
 
     def give(self, share: "Share", size: int) -> None:
-        lane = share.lane
-        beyond = min(size, share.beyond)
-        lane.holders -= share.held == size > 0
-        share.held -= size
+        lane, less = share.lane, -self._change(share, -size)
+        beyond = min(less, share.beyond)
         share.beyond -= beyond
         lane.beyond -= beyond
         shared = self._shared
-        self._use(lane, beyond - size)
+        self._use(lane, beyond - less)
         for other in self._lanes.values():
             has_more = other is lane or self._shared > shared  # than before
             if has_more and other.waiting:
@@ -99,6 +97,15 @@ class Budget:
             share.lane.lead = None
         self.give(share, share.held)
 
+    def _change(self, share: "Share", size: int) -> int:
+        """Let the share hold so much more, or less; return how much of that is of the rest."""
+        lane, before = share.lane, max(0, share.held - self.small)
+        share.held += size
+        after = max(0, share.held - self.small)
+        lane.small += size - (after - before)
+        lane.holders += (after > 0) - (before > 0)
+        return after - before
+
     def _use(self, lane: "_Lane", size: int) -> None:
         before = max(0, lane.used - self._own)
         lane.used += size
@@ -107,10 +114,11 @@ class Budget:
     def _free(self, lane: "_Lane") -> int:
         return max(0, self._own - lane.used) + max(0, self._shared)
 
-    def _has(self, share: "Share", size: int) -> bool:
-        left = self._free(share.lane) - size
-        holders = share.lane.holders + (not share.held)
-        return left >= 0 and share.held + size <= max(_SMALL, left // holders)
+    def _has(self, share: "Share", held: int) -> bool:
+        """Return whether the share may hold so much, which is more than what is small."""
+        before, after = max(0, share.held - self.small), held - self.small
+        left = self._free(share.lane) - (after - before)
+        return left >= 0 and after <= max(_SMALL, left // (share.lane.holders + (not before)))
 
     def _hand_out(self, lane: "_Lane") -> None:
         for share in sorted(lane.waiting, key=lambda share: share.since):
@@ -133,12 +141,13 @@ class Budget:
 
 
 class _Lane:
-    """What the tasks of one lane hold, `used` of the limit and the rest `beyond` it, and who waits for more."""
+    """What the tasks of one lane hold, `used` of what is not for the `small` and more `beyond` it, and who waits."""
 
     def __init__(self) -> None:
+        self.small = 0  # bytes
         self.used = 0  # bytes
         self.beyond = 0  # bytes
-        self.holders = 0  # tasks that hold something
+        self.holders = 0  # tasks that hold more than what is small
         self.lead: Share | None = None
         self.until = 0.0  # in the loop's time: when another may lead
         self.waiting: dict[Share, dict[asyncio.Future[None], int]] = {}

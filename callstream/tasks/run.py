@@ -100,14 +100,16 @@ async def run_items(
         for number in numbers:  # which the workers share
             if kept.too_large:
                 return  # nobody will read what the others come to
-            if task.runs != "inline" or time.perf_counter() - began > _TURN:
+            # Behind the end nothing is tried, and nothing has to wait for a turn of its own.
+            if (task.runs != "inline" and loop.time() < end) or time.perf_counter() - began > _TURN:
                 await context.turns.begin(context.task_id)
                 began = time.perf_counter()
             item = items[number]
             started = loop.time()
-            outcome = await _run(task, item, context, deadline, executors)
+            late = started >= end
+            outcome = Failed(deadline.of_whole) if late else await _run(task, item, context, deadline, executors)
             if isinstance(outcome, Failed):
-                if started < end:  # else it was not tried
+                if not late:
                     failures.tell(item, outcome, loop.time() - started)
                 await _take_at_last(context.answers, _size(item, outcome), deadline)
             kept.add(number, item, outcome)
@@ -186,10 +188,12 @@ async def _run(
         outcome = as_json(value)
         if isinstance(outcome, RawJson):
             size = _size(item, outcome)
-            if outcome is value and task.runs == "async":  # read from somewhere, and room taken for it there
-                context.answers.force(size - len(outcome.data))
-            else:
-                await _take(context.answers, size, deadline)
+            taken = len(outcome.data) if outcome is value and task.runs == "async" else 0  # by who read it somewhere
+            try:
+                await _take(context.answers, size - taken, deadline)
+            except BaseException:
+                context.answers.give(taken)
+                raise
     except Exception as error:  # noqa: BLE001 - a handler's bug is the receiver's to know and not the partition's to feel
         return failure(error)
     except asyncio.CancelledError as error:

@@ -125,6 +125,19 @@ async def test_however_much_tasks_want_they_leave_something_to_who_comes(tasks: 
             assert small.grab(left // (tasks + 2))
 
 
+@pytest.mark.parametrize("much", [1_000, MIB, 64 * MIB])
+async def test_what_is_small_never_waits_whatever_others_hold(much: int) -> None:
+    budget = Budget(64 * MIB, lanes=2, tasks=1_000)
+    with ExitStack() as ending:
+        for _ in range(999):
+            share = ending.enter_context(budget.share("data"))
+            share.force(much)
+        with budget.share("data") as small:
+            assert small.grab(budget.small)
+            assert budget.small > 16_000
+    assert budget.used == 0
+
+
 async def test_of_those_that_wait_who_waited_first_is_first() -> None:
     budget = Budget(LIMIT)
     async with led(budget):

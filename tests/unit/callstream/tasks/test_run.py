@@ -138,6 +138,18 @@ async def test_in_each_turn_of_the_loop_one_item_begins_and_each_task_has_its_tu
     assert [name for _, name in begun].index("c") < 5, "it does not wait for all that others have"
 
 
+async def test_behind_the_end_of_its_task_no_item_is_tried() -> None:
+    tried: list[str] = []
+
+    async def hang() -> None:
+        tried.append("hang")
+        await asyncio.Event().wait()
+
+    entries = await run(items(*[hang] * 20), concurrency=2, whole=timedelta(milliseconds=20))
+    assert tried == ["hang"] * 2
+    assert [list(entry.values()) for entry in entries.errors] == [["the task was not finished within 0.02 s"]] * 20
+
+
 async def test_an_item_that_never_ends_is_an_entry_at_its_deadline_and_holds_up_no_other() -> None:
     entries = await run(items(asyncio.Event().wait, 1), deadline=timedelta(milliseconds=5))
     assert entries == Entries([{"item_1": 1}], [{"item_0": "no result within 0.005 s"}])
