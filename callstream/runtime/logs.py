@@ -1,9 +1,11 @@
 """Logging: one wide line a unit of work, to stderr, our own and the libraries' alike."""
 
+import io
 import logging
 import re
 import sys
-from typing import Literal
+from contextlib import suppress
+from typing import Literal, TextIO, cast
 
 import structlog
 
@@ -16,6 +18,25 @@ _LONGEST = 64 * 1024  # characters of a text, a traceback of nested errors among
 _BLOCKS = ("exception", "stack")  # as the renderer names what has several lines
 
 
+class _Stream(io.TextIOBase):
+    """Writes to another stream what can be written, and forgets the rest.
+
+    A disk that is full, or a pipe that nobody reads, is no reason to undo what is told of: it has been done.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with suppress(OSError, ValueError):  # the latter if it is closed
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            self._stream.flush()
+
+
 def configure_logging(level: Literal["debug", "info", "warning", "error"], style: Literal["console", "json"]) -> None:
     """Send everything through structlog to stderr; libraries speak from warnings upwards."""
     shared: list[structlog.typing.Processor] = [
@@ -26,14 +47,15 @@ def configure_logging(level: Literal["debug", "info", "warning", "error"], style
         _cut_texts,
     ]
     renderers = _json() if style == "json" else _console()
+    stream = cast("TextIO", _Stream(sys.stderr))
     threshold = getattr(logging, level.upper())
     structlog.configure(
         processors=[*shared, structlog.processors.UnicodeDecoder(), *renderers],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(stream),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],

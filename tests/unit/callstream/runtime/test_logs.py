@@ -1,5 +1,7 @@
 """What a log line holds of a stranger's does nothing to who reads it."""
 
+import errno
+import io
 import json
 import logging
 import sys
@@ -85,6 +87,25 @@ def test_no_text_is_written_longer_than_64_kib(
     structlog.reset_defaults()
     assert max(map(len, lines)) < 70_000
     assert sum("characters more" in line for line in lines) == 3
+
+
+class Full(io.StringIO):
+    def write(self, _: str) -> int:
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+
+@pytest.mark.parametrize("style", ["console", "json"])
+def test_what_cannot_be_logged_undoes_nothing(
+    style: Literal["console", "json"], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", Full())
+    configure_logging("info", style)
+    try:
+        fail()
+    except ValueError:
+        get_logger().exception("noun.failed")
+        logging.getLogger("some.library").exception("it failed")
+    structlog.reset_defaults()
 
 
 def test_json_is_a_line_an_event_in_ascii_and_holds_texts_as_they_came(capsys: pytest.CaptureFixture[str]) -> None:
