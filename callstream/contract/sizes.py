@@ -81,7 +81,10 @@ def size_of(record: Record | OutgoingRecord) -> int:
 
 def memory_of(record: Record) -> int:
     """Return about how many bytes of memory the record takes, of which its headers may take many times their size."""
-    return size_of(record) + _OBJECT + _HEADER_OBJECTS * len(record.headers)
+    held = len(record.key or b"") + len(record.value or b"") + _OBJECT + _HEADER_OBJECTS * len(record.headers)
+    for name, value in record.headers:
+        held += (len(name) if name.isascii() else 4 * len(name)) + len(value or b"")
+    return held
 
 
 def _prefixed(data: bytes | None) -> int:

@@ -16,6 +16,7 @@ from tests.support.batches import produce_batch
 
 CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
 PARTITIONS = 3
+_LARGE = 2**19  # bytes
 STUFFED = range(PARTITIONS - 1)  # those that batches are put into as they are: what stands behind them has to wait
 # A request's time for its answer, more than twice the gateway's deadline. Turns of a timer and no clock: this process
 # is all strangers, too, and has to read what comes; whatever holds it up, however long, lets one turn pass.
@@ -132,9 +133,17 @@ class Target:
         def delivered(error: KafkaError | None, _: object) -> None:
             loop.call_soon_threadsafe(settle, "" if error is None else error.name())
 
+        # A rush of large ones is 250 MB, behind which a partition's next record has to wait like behind a batch.
+        partition = self.number % len(STUFFED) if value is not None and len(value) > _LARGE else -1
         try:
             producer.produce(
-                self.prefix + topic, value, key, headers=list(headers), timestamp=timestamp, on_delivery=delivered
+                self.prefix + topic,
+                value,
+                key,
+                partition,
+                headers=list(headers),
+                timestamp=timestamp,
+                on_delivery=delivered,
             )
         except KafkaException as error:
             self.produced[f"refused by the client, {error.args[0].name()}"] += 1
