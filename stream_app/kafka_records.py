@@ -233,8 +233,7 @@ def _body(data: bytes, begin: int, end: int) -> tuple[int, int, bytes | None, by
     count = reader.number()
     if not 0 <= count <= MOST_HEADERS:
         raise DamagedError(f"it has {count} headers")
-    # A name that is not UTF-8 is no reason to do without its record.
-    headers = tuple((reader.present().decode("utf-8", "backslashreplace"), reader.nullable()) for _ in range(count))
+    headers = tuple(reader.headers(count))
     if reader.at != end:
         raise DamagedError("its length is not that of its parts")
     return timestamp_delta, offset_delta, key, value, headers
@@ -271,6 +270,26 @@ class _Reader:
         if part is None:
             raise DamagedError("a header has no name")
         return part
+
+    def headers(self, count: int) -> Iterator[tuple[str, bytes | None]]:
+        """Yield so many headers; a batch of a few kilobytes may have 300,000."""
+        data = self._data
+        for _ in range(count):
+            # Most lengths are a single byte, an even one below 128: twice what they say. Behind the end is PADDING.
+            if (twice := data[self.at]) & 0x81:
+                name = self.present()
+            else:
+                self.at = end = (begin := self.at + 1) + (twice >> 1)
+                name = data[begin:end]
+            if self.at < self._end and not (twice := data[self.at]) & 0x81:
+                self.at = end = (begin := self.at + 1) + (twice >> 1)
+                value: bytes | None = data[begin:end]
+            else:
+                value = self.nullable()
+            if self.at > self._end:
+                raise DamagedError("it is cut off")
+            # A name that is not UTF-8 is no reason to do without its record.
+            yield name.decode("utf-8", "backslashreplace"), value
 
 
 _NOWHERE = Spot(-1, 0, 0)  # no marks are made where nothing new is written

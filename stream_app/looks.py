@@ -4,9 +4,9 @@ Pure: `now` is in seconds of one monotonic clock.
 """
 
 _WITHIN = 30.0  # seconds; whoever may, looks about once in so many
-_MOST = 10_000  # looks of one process by small ones, and as many by others, as with the bytes: a few large ones of
-_MOST_BYTES = 16 * 2**20  # strangers would else keep all others from looking
-_SMALL = 16 * 1024  # bytes
+_SMALL = 16 * 1024  # bytes; what is larger is counted apart, for a few such of strangers would take all looks
+_MOST = 10_000  # looks of one process by small ones, and as many by larger ones
+_MOST_BYTES = 16 * 2**20  # likewise
 _SHARE = 4  # of what is left, one in so many is for one receiver
 _SELDOM = 200  # looks at one receiver
 _FEW = 10  # looks that every receiver has, however many there are

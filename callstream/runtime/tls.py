@@ -4,8 +4,9 @@ import ssl
 from typing import Any, Self
 
 # Bytes. OpenSSL takes a chain of 100 KiB, and decodes each certificate and its key before it verifies any of them: 700
-# of them, of 138 bytes, hold the event loop for 0.24 s. Chains that certificate authorities give out have 2 to 8 KiB.
-HANDSHAKE_LIMIT = 12 * 1024
+# of them, of 138 bytes, hold the event loop for 0.24 s. Chains that certificate authorities give out have 2 to 8 KiB,
+# and a server that asks for a client's certificate may name the authorities that it takes.
+HANDSHAKE_LIMIT = 16 * 1024
 
 
 class _Object(ssl.SSLObject):

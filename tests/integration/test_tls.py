@@ -61,10 +61,10 @@ async def test_a_connection_ends_at_once_though_the_other_side_says_no_goodbye(
 
 
 async def test_a_chain_of_certificates_has_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with calling(tmp_path, monkeypatch, behind=20) as attempt:
+    async with calling(tmp_path, monkeypatch, behind=40) as attempt:
         outcome = await attempt()
     assert isinstance(outcome, Unreachable)
-    assert "tls: the handshake is longer than 12288 bytes" in outcome.error
+    assert "tls: the handshake is longer than 16384 bytes" in outcome.error
 
 
 async def test_handshakes_have_their_turns_and_those_of_unknown_hosts_apart(
