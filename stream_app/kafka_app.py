@@ -17,6 +17,7 @@ from faust.types import TP, ConsumerT, TransportT
 from callstream.contract.records import Gap, OutgoingRecord, Record, TopicPartition
 from callstream.runtime.producers import partition_for
 from callstream.runtime.settings import Settings
+from stream_app.kafka_assignor import Assignor
 from stream_app.kafka_consumer import Consumer, Transport
 from stream_app.kafka_fetched import Limits
 from stream_app.output import ProduceError, RecordTooLargeError
@@ -67,6 +68,7 @@ class KafkaApp(faust.App):
             topic_disable_leader=True,
             web_enabled=False,
             store="memory://",
+            PartitionAssignor=Assignor,
         )
         self.fetch_limits = Limits.of(settings.sizes)
         self.drain_seconds = drain.total_seconds()
