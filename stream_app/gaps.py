@@ -21,6 +21,8 @@ class Gaps:
             await self._process(record)
             return
         reason = Reason.LOST if gap.lost else Reason.DAMAGED
-        error = f"offsets {gap.first} to {gap.until - 1} ({gap.until - gap.first} in all): {gap.why}"
+        count = gap.until - gap.first
+        where = f"offsets {gap.first} to {gap.until - 1} ({count} in all)" if count else f"from offset {gap.first} on"
+        error = f"{where}: {gap.why}"
         place = record._replace(offset=gap.first, timestamp=0.0)
         await self._output.dead_letter(place, self._topic, reason, error)

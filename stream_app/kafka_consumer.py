@@ -72,6 +72,12 @@ class Consumer(driver.Consumer):
     async def _take_over(self, assigned: set[TP]) -> None:
         """Find out how the partitions were left, and commit that they are ours, before any record is read."""
         left = {TP(*tp): _Left.read(found) for tp, found in (await self._thread.committed(assigned)).items()}
+        # With a topic the brokers forget what was committed of it. What is kept of it may be of the one before.
+        known = self._thread.ids
+        for partition, position in self.app.workload.positions().items():
+            tp = TP(*partition)
+            if tp in assigned and not (tp in left and left[tp].topic) and (topic := known.get(tp.topic)):
+                left[tp] = _Left(position, left[tp].note if tp in left else Note(), topic)
         topics = await self._thread.topics(assigned)
         for tp, (position, _, topic) in left.items():
             if topic and tp.topic not in topics:

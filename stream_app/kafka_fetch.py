@@ -73,6 +73,7 @@ class Fetches:
         self._said: dict[Partition, type[KafkaError]] = {}
         self._moved = moved
         self._marks: defaultdict[Partition, Marks] = defaultdict(Marks)
+        self._ends: dict[Partition, int] = {}  # as they were last seen
 
     def take_the_place(self) -> None:
         """Fetch and poll from now on for the fetcher, which must not have begun."""
@@ -130,9 +131,10 @@ class Fetches:
         first = state.position if state.has_valid_position else position
         if not assignment.active or first is None:
             return None
-        unread = max(first, state.highwater or 0)
-        why = f"the topic was made anew, and {unread - first} records of the old one had not been read"
-        self._move(assignment, partition, Gap(first, unread, begin, why, lost=True, anew=True))
+        end = max(first, self._ends.pop(partition, first))  # or later: of what is held nothing is asked for
+        unread = f"at least {end - first}" if end > first else "nobody knows how many"
+        why = f"the topic was made anew, and {unread} records of the old one had not been read"
+        self._move(assignment, partition, Gap(first, end, begin, why, lost=True, anew=True))
         return begin
 
     async def stay_moved(self) -> dict[Partition, int]:
@@ -148,6 +150,8 @@ class Fetches:
             self._said.clear()
             for each in self._marks.keys() - assignment.tps:
                 del self._marks[each]
+            for each in self._ends.keys() - assignment.tps:
+                del self._ends[each]
             # A gap at the beginning is found again by whoever reads the partition now; one like this may not be.
             for each in set(self._moved) - assignment.tps:
                 self._moved.pop(each, None)
@@ -166,6 +170,7 @@ class Fetches:
                     continue  # it was moved meanwhile
                 if not answer.error.errno:
                     state.highwater, state.timestamp = answer.end, int(time.time() * 1000)
+                    self._ends[answer.partition] = answer.end
                     found |= self._keep(assignment, answer)
                 elif answer.error is OffsetOutOfRangeError:
                     found |= await self._out_of_range(assignment, broker, answer)

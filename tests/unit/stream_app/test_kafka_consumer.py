@@ -105,10 +105,53 @@ async def test_a_topic_that_nobody_tells_of_yet_is_the_one_of_the_commit_until_i
         committed=committed, topics=none, edges=none, commit=commit, commits=known, moved={}, ids={}
     )
     suspects = SimpleNamespace(left_by_the_dead=lambda _: False, take_over=lambda _: None, note=lambda *_: "")
-    consumer.app = SimpleNamespace(suspects=suspects, should_stop=False)
+    workload = SimpleNamespace(positions=dict)
+    consumer.app = SimpleNamespace(suspects=suspects, workload=workload, should_stop=False)
     await consumer._take_over({here})
     assert consumer._thread.ids == {"requests": "1" * 32}, "so that another one is seen"
     assert noted == {here: OffsetAndMetadata(28, " topic=" + "1" * 32)}
+
+
+async def test_what_is_kept_of_a_topic_whose_commits_the_brokers_forgot_is_begun_again_in_the_new_one() -> None:
+    """It was deleted when the group began to rebalance, and is there again when it ends."""
+    here, old, new = TP("requests", 0), "1" * 32, "2" * 32
+    told: list[tuple[int, str]] = []
+    noted: dict[TP, OffsetAndMetadata] = {}
+
+    async def nothing(*_: object) -> dict[TP, int]:
+        return {}
+
+    async def topics(_: object) -> dict[str, str]:
+        consumer._thread.ids = {"requests": new}
+        return {"requests": new}
+
+    async def log_made_anew(_: TP, position: int, topic: str) -> int:
+        told.append((position, topic))
+        return 0
+
+    async def commit(offsets: Mapping[TP, OffsetAndMetadata]) -> bool:
+        noted.update(offsets)
+        return True
+
+    consumer: Any = object.__new__(Consumer)
+    consumer._committing = asyncio.Lock()
+    consumer._begun_again, consumer._saved = set(), {}
+    consumer._thread = SimpleNamespace(
+        committed=nothing,
+        topics=topics,
+        edges=nothing,
+        log_made_anew=log_made_anew,
+        commit=commit,
+        commits=SimpleNamespace(unknown=frozenset()),
+        moved={},
+        ids={"requests": old},
+    )
+    suspects = SimpleNamespace(left_by_the_dead=lambda _: False, take_over=lambda _: None, note=lambda *_: "")
+    workload = SimpleNamespace(positions=lambda: {TopicPartition(*here): 18})
+    consumer.app = SimpleNamespace(suspects=suspects, workload=workload, should_stop=False)
+    await consumer._take_over({here})
+    assert told == [(18, old)]
+    assert noted == {here: OffsetAndMetadata(0, f" topic={new}")}
 
 
 def test_a_crash_is_told_in_the_log_alone(capsys: pytest.CaptureFixture[str]) -> None:

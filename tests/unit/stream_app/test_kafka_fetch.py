@@ -121,13 +121,18 @@ async def test_a_gap_waits_for_a_partition_that_is_paused_and_for_one_that_was_s
     assert offsets == list(range(30))
 
 
-async def test_a_topic_that_was_made_anew_is_read_from_its_beginning_though_it_is_longer_than_the_old_one() -> None:
+@pytest.mark.parametrize(("seen", "until", "many"), [(7, 7, "at least 2"), (None, 5, "nobody knows how many")])
+async def test_a_topic_that_was_made_anew_is_read_from_its_beginning_though_it_is_longer_than_the_old_one(
+    seen: int | None, until: int, many: str
+) -> None:
     log = Log(begin=0, end=10, position=5)
-    log.state.highwater = 7
+    if seen is not None:
+        log.fetches._ends[HERE] = seen
     await log.fetches.begin_again(log.assignment, HERE)
     gap = (await log.poll())[0]
     assert isinstance(gap, Gap)
-    assert (gap.first, gap.until, gap.following, gap.anew) == (5, 7, 0, True)
+    assert (gap.first, gap.until, gap.following, gap.anew) == (5, until, 0, True)
+    assert many in gap.why
     assert log.moved == {HERE: gap}
 
 
