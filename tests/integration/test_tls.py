@@ -12,6 +12,7 @@ import pytest
 from callstream.runtime.egress import EgressGuard
 from callstream.runtime.http import open_transport
 from callstream.runtime.settings import Egress
+from callstream.runtime.tls import client_context
 from callstream.sharing.turns import Turns
 from stream_app.delivery import HttpDelivery
 from stream_app.outcome import Delivered, Outcome, Unreachable
@@ -84,3 +85,8 @@ async def test_handshakes_have_their_turns_and_those_of_unknown_hosts_apart(
     (first, _), (second, _), (third, _) = begun
     assert first is not second is third
     assert {client for _, client in begun} == {"127.0.0.1"}
+
+
+def test_no_key_exchange_is_offered_of_which_a_server_chooses_the_size() -> None:
+    kinds = {cipher["kea"] for cipher in client_context().get_ciphers()}
+    assert kinds == {"kx-ecdhe", "kx-any"}, "the latter are those of TLS 1.3"
