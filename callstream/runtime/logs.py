@@ -24,17 +24,19 @@ class _Stream(io.TextIOBase):
     A disk that is full, or a pipe that nobody reads, is no reason to undo what is told of: it has been done.
     """
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream  # None where the process was started without
 
     def write(self, text: str) -> int:
-        with suppress(OSError, ValueError):  # the latter if it is closed
-            self._stream.write(text)
+        if self._stream is not None:
+            with suppress(OSError, ValueError):  # the latter if it is closed
+                self._stream.write(text)
         return len(text)
 
     def flush(self) -> None:
-        with suppress(OSError, ValueError):
-            self._stream.flush()
+        if self._stream is not None:
+            with suppress(OSError, ValueError):
+                self._stream.flush()
 
 
 def configure_logging(level: Literal["debug", "info", "warning", "error"], style: Literal["console", "json"]) -> None:
@@ -81,7 +83,10 @@ def _json() -> list[structlog.typing.Processor]:
 
 def _console() -> list[structlog.typing.Processor]:
     plain = structlog.dev.plain_traceback  # the only one that is asked for is in the event already
-    return [escape_controls, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
+    return [
+        escape_controls,
+        structlog.dev.ConsoleRenderer(colors=bool(sys.stderr and sys.stderr.isatty()), exception_formatter=plain),
+    ]
 
 
 def escape_controls(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:

@@ -94,11 +94,12 @@ class Full(io.StringIO):
         raise OSError(errno.ENOSPC, "no space left on device")
 
 
+@pytest.mark.parametrize("stream", [Full(), None])
 @pytest.mark.parametrize("style", ["console", "json"])
 def test_what_cannot_be_logged_undoes_nothing(
-    style: Literal["console", "json"], monkeypatch: pytest.MonkeyPatch
+    style: Literal["console", "json"], stream: Full | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys, "stderr", Full())
+    monkeypatch.setattr(sys, "stderr", stream)
     configure_logging("info", style)
     try:
         fail()
