@@ -72,9 +72,11 @@ class Budget:
             raise
 
     def force(self, share: "Share", size: int) -> None:
-        """Take room, whether it is there or not."""
-        lane, more = share.lane, self._change(share, size)
-        if share is lane.lead and more > self._free(lane):
+        """Take room, whether it is there or not; a lead takes nothing that is left to others."""
+        lane = share.lane
+        leads = share is lane.lead and not self._has(share, share.held + size)
+        more = self._change(share, size)
+        if leads:
             share.beyond += more
             lane.beyond += more
         else:
