@@ -84,6 +84,19 @@ async def test_what_those_that_hang_keep_beyond_the_limit_is_bounded() -> None:
         assert budget.used == 2 * LIMIT
 
 
+async def test_one_that_goes_on_beyond_the_limit_takes_nothing_of_what_is_left_to_others() -> None:
+    budget = Budget(64 * MIB)
+    with ExitStack() as ending:
+        shares = [ending.enter_context(budget.share()) for _ in range(20)]
+        for share in shares:
+            while share.grab(1_024):
+                pass
+        left = 64 * MIB - budget.used
+        await shares[0].take(left // 2)
+        with budget.share() as small:
+            assert small.grab(left // 25)
+
+
 async def test_a_lane_waits_for_none_of_what_another_holds() -> None:
     budget = Budget(LIMIT, lanes=2)
     with budget.share("data") as lead, budget.share("data") as data, budget.share("calculation") as calculation:
