@@ -83,6 +83,28 @@ async def test_what_did_not_come_through_is_committed_again_and_the_rest_only_wh
     assert consumer.committing == 0
 
 
+def taking_over(
+    noted: dict[TP, OffsetAndMetadata],
+    positions: Mapping[TopicPartition, int],
+    **thread: Any,
+) -> Any:
+    """Return a consumer that keeps what is at `positions`, and notes what it commits."""
+
+    async def commit(offsets: Mapping[TP, OffsetAndMetadata]) -> bool:
+        noted.update(offsets)
+        return True
+
+    consumer: Any = object.__new__(Consumer)
+    consumer._committing = asyncio.Lock()
+    consumer._begun_again, consumer._saved = set(), {}
+    known = SimpleNamespace(unknown=frozenset())
+    consumer._thread = SimpleNamespace(commit=commit, commits=known, moved={}, **thread)
+    suspects = SimpleNamespace(left_by_the_dead=lambda _: False, take_over=lambda _: None, note=lambda *_: "")
+    workload = SimpleNamespace(positions=lambda: positions)
+    consumer.app = SimpleNamespace(suspects=suspects, workload=workload, should_stop=False)
+    return consumer
+
+
 async def test_a_topic_that_nobody_tells_of_yet_is_the_one_of_the_commit_until_it_is_told() -> None:
     here = TP("requests", 0)
     noted: dict[TP, OffsetAndMetadata] = {}
@@ -93,20 +115,7 @@ async def test_a_topic_that_nobody_tells_of_yet_is_the_one_of_the_commit_until_i
     async def committed(_: object) -> dict[TP, OffsetAndMetadata]:
         return {here: OffsetAndMetadata(28, " topic=" + "1" * 32)}
 
-    async def commit(offsets: Mapping[TP, OffsetAndMetadata]) -> bool:
-        noted.update(offsets)
-        return True
-
-    consumer: Any = object.__new__(Consumer)
-    consumer._committing = asyncio.Lock()
-    consumer._begun_again, consumer._saved = set(), {}
-    known = SimpleNamespace(unknown=frozenset())
-    consumer._thread = SimpleNamespace(
-        committed=committed, topics=none, edges=none, commit=commit, commits=known, moved={}, ids={}
-    )
-    suspects = SimpleNamespace(left_by_the_dead=lambda _: False, take_over=lambda _: None, note=lambda *_: "")
-    workload = SimpleNamespace(positions=dict)
-    consumer.app = SimpleNamespace(suspects=suspects, workload=workload, should_stop=False)
+    consumer = taking_over(noted, {}, committed=committed, topics=none, edges=none, ids={})
     await consumer._take_over({here})
     assert consumer._thread.ids == {"requests": "1" * 32}, "so that another one is seen"
     assert noted == {here: OffsetAndMetadata(28, " topic=" + "1" * 32)}
@@ -129,26 +138,8 @@ async def test_what_is_kept_of_a_topic_whose_commits_the_brokers_forgot_is_begun
         told.append((position, topic))
         return 0
 
-    async def commit(offsets: Mapping[TP, OffsetAndMetadata]) -> bool:
-        noted.update(offsets)
-        return True
-
-    consumer: Any = object.__new__(Consumer)
-    consumer._committing = asyncio.Lock()
-    consumer._begun_again, consumer._saved = set(), {}
-    consumer._thread = SimpleNamespace(
-        committed=nothing,
-        topics=topics,
-        edges=nothing,
-        log_made_anew=log_made_anew,
-        commit=commit,
-        commits=SimpleNamespace(unknown=frozenset()),
-        moved={},
-        ids={"requests": old},
-    )
-    suspects = SimpleNamespace(left_by_the_dead=lambda _: False, take_over=lambda _: None, note=lambda *_: "")
-    workload = SimpleNamespace(positions=lambda: {TopicPartition(*here): 18})
-    consumer.app = SimpleNamespace(suspects=suspects, workload=workload, should_stop=False)
+    thread: dict[str, Any] = {"committed": nothing, "topics": topics, "edges": nothing, "log_made_anew": log_made_anew}
+    consumer = taking_over(noted, {TopicPartition(*here): 18}, **thread, ids={"requests": old})
     await consumer._take_over({here})
     assert told == [(18, old)]
     assert noted == {here: OffsetAndMetadata(0, f" topic={new}")}
