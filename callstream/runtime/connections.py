@@ -25,7 +25,7 @@ RECEIVE_BUFFER = 32 * 1024  # bytes, of the system's, all of which may come at o
 WORST = 192 * 1024  # bytes of memory that a connection takes beside what is read of it: head, buffers, gzip; measured
 
 
-_IDLE = 256  # connections that wait for the next request; with TLS each has 0.1 to 0.4 MiB
+_MOST_IDLE = 256  # connections that wait for the next request; with TLS each has 0.1 to 0.4 MiB
 _GREETED = 10_000  # hosts
 
 
@@ -156,7 +156,7 @@ class Connector(aiohttp.TCPConnector):
         super()._release(key, protocol, should_close=should_close)
         if protocol.is_connected():
             self._idle[protocol] = None
-        while len(self._idle) > _IDLE:
+        while len(self._idle) > _MOST_IDLE:
             oldest = next(iter(self._idle))
             del self._idle[oldest]
             oldest.abort()

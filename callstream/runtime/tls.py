@@ -6,7 +6,7 @@ from typing import Any, Self
 # Bytes. OpenSSL takes a chain of 100 KiB, and decodes each certificate and its key before it verifies any of them: 700
 # of them, of 138 bytes, hold the event loop for 0.24 s. Chains that certificate authorities give out have 2 to 8 KiB,
 # and a server that asks for a client's certificate may name the authorities that it takes.
-HANDSHAKE_LIMIT = 16 * 1024
+_HANDSHAKE_LIMIT = 16 * 1024
 
 
 class _Object(ssl.SSLObject):
@@ -23,8 +23,8 @@ class _Object(ssl.SSLObject):
 
     def do_handshake(self) -> None:
         self._came += self._incoming.pending
-        if self._came > HANDSHAKE_LIMIT:
-            why = f"the handshake is longer than {HANDSHAKE_LIMIT} bytes"
+        if self._came > _HANDSHAKE_LIMIT:
+            why = f"the handshake is longer than {_HANDSHAKE_LIMIT} bytes"
             error = ssl.SSLError(why)
             error.reason = why
             raise error

@@ -47,7 +47,7 @@ class Budget:
 
     def grab(self, share: "Share", size: int) -> bool:
         """Return whether there was room at once, which is then taken."""
-        if (held := share.held + size) <= self.small:  # as most do: the same as below, in a third of the time
+        if (held := share.held + size) <= self.small:  # as most do
             share.held = held
             share.lane.small += size
             return True

@@ -130,7 +130,7 @@ async def test_a_handlers_own_request_is_framed_by_what_it_is_and_not_by_its_hea
 async def test_of_the_connections_that_wait_for_a_request_a_bounded_number_is_kept() -> None:
     kept = 2
     async with AsyncExitStack() as stack:
-        stack.enter_context(patch("callstream.runtime.connections._IDLE", kept))
+        stack.enter_context(patch("callstream.runtime.connections._MOST_IDLE", kept))
         servers = [await stack.enter_async_context(serving(saying(GOOD))) for _ in range(4)]
         attempt = await stack.enter_async_context(delivering())
         for server in servers:
