@@ -1,7 +1,9 @@
 """TLS costs what a usual server makes it cost, and ends when we say so."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import hashlib
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -90,3 +92,60 @@ async def test_handshakes_have_their_turns_and_those_of_unknown_hosts_apart(
 def test_no_key_exchange_is_offered_of_which_a_server_chooses_the_size() -> None:
     kinds = {cipher["kea"] for cipher in client_context().get_ciphers()}
     assert kinds == {"kx-ecdhe", "kx-any"}, "the latter are those of TLS 1.3"
+
+
+def record(kind: int, payload: bytes) -> bytes:
+    return bytes([kind, 3, 3]) + len(payload).to_bytes(2) + payload
+
+
+class Client:
+    """Our side of a handshake, without a network."""
+
+    def __init__(self) -> None:
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._ssl = client_context().wrap_bio(self._incoming, self._outgoing, server_hostname="a.example")
+        self.hello = self.hears(b"")
+
+    def hears(self, data: bytes) -> bytes:
+        """Return what is said to that."""
+        self._incoming.write(data)
+        with pytest.raises(ssl.SSLWantReadError):
+            self._ssl.do_handshake()
+        return self._outgoing.read()
+
+    def asked_for(self, group: int) -> bytes:
+        """Return the message by which a server wants a key of that group (RFC 8446, 4.1.4)."""
+        session = self.hello[43 : 44 + self.hello[43]]  # behind record, message, version and random
+        extensions = b"\x00\x2b\x00\x02\x03\x04" + b"\x00\x33\x00\x02" + group.to_bytes(2)
+        random = hashlib.sha256(b"HelloRetryRequest").digest()
+        hello = b"\x03\x03" + random + session + b"\x13\x01\x00" + len(extensions).to_bytes(2) + extensions
+        return b"\x02" + len(hello).to_bytes(3) + hello
+
+
+SECP384R1 = 0x18
+FFDHE8192 = 0x104
+WARNING = record(21, b"\x01\x70")  # of a name that is not known
+
+
+def test_another_elliptic_curve_is_taken() -> None:
+    client = Client()
+    assert SECP384R1.to_bytes(2) + b"\x00\x61" in client.hears(record(22, client.asked_for(SECP384R1)))
+
+
+@pytest.mark.parametrize(
+    "cut",
+    [
+        lambda message: [record(22, message)],
+        lambda message: [WARNING + record(22, message)],
+        lambda message: [bytes([each]) for each in WARNING + record(22, message)],
+        lambda message: [record(22, message[:40]) + record(22, message[40:])],
+        lambda message: [record(22, message[:2]) + record(22, message[2:])],
+    ],
+    ids=["whole", "behind-a-warning", "byte-by-byte", "in-two-records", "in-two-records-soon"],
+)
+def test_a_group_that_costs_a_fifth_of_a_second_is_not_taken(cut: Callable[[bytes], Iterable[bytes]]) -> None:
+    client = Client()
+    *pieces, last = cut(client.asked_for(FFDHE8192))
+    assert {client.hears(piece) for piece in pieces} <= {b""}
+    with pytest.raises(ssl.SSLError, match=r"no elliptic curve|in pieces"):
+        client.hears(last)
