@@ -5,6 +5,7 @@ taken for the answer to the next request, and a request that was answered before
 """
 
 import asyncio
+import io
 from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
@@ -23,8 +24,7 @@ FIELDS = 100  # headers of an answer
 BUFFER = 8 * 1024  # bytes of an answer that wait to be read; twice that, and what came with it, before reading stops
 RECEIVE_BUFFER = 32 * 1024  # bytes, of the system's, all of which may come at once; left to grow it holds megabytes
 WORST = 192 * 1024  # bytes of memory that a connection takes beside what is read of it: head, buffers, gzip; measured
-
-
+_PIECE = 64 * 1024  # bytes of a request's body that are written at once, as aiohttp reads files
 _MOST_IDLE = 256  # connections that wait for the next request; with TLS each has 0.1 to 0.4 MiB
 _GREETED = 10_000  # hosts
 
@@ -162,19 +162,73 @@ class Connector(aiohttp.TCPConnector):
             oldest.abort()
 
 
+class Request(aiohttp.ClientRequest):
+    """A request whose body, if large, leaves in pieces: TLS would take it whole, and then say that nothing is left."""
+
+    def update_body_from_data(self, body: Any, *more: Any, **options: Any) -> None:  # noqa: ANN401 - as aiohttp has it
+        if isinstance(body, bytes) and len(body) > _PIECE:
+            body = io.BytesIO(body)
+        super().update_body_from_data(body, *more, **options)
+
+
 class Response(aiohttp.ClientResponse):
-    """An answer whose connection serves again only if its request had left by then."""
+    """An answer whose connection serves no other request if its own had not left by then."""
+
+    _sending = False  # the request, of which the answer's end cancels what is left
 
     async def start(self, connection: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
         """Wait for the answer's head."""
         protocol = connection.protocol
-        await super().start(connection)
+        assert protocol is not None  # noqa: S101 - for mypy; the request goes over it
+        await self._start(connection, protocol)
         # A writer that is still there will be cancelled, and one that has not begun notices nothing of that.
-        if protocol is not None and (self._writer is not None or _holds(protocol.transport)):
+        if self._writer is not None or _holds(protocol.transport):
             protocol.force_close()
         # The library wants text that can be encoded, and a reason may be in any encoding, or none.
         self.reason = (self.reason or "").encode("ascii", "ignore").decode()
         return self
+
+    async def _start(self, connection: aiohttp.connector.Connection, _: ResponseHandler) -> None:
+        await super().start(connection)
+
+
+class Receipt(Response):
+    """An answer by which a server says, with 2xx, that it has what was sent: it counts when the request has left."""
+
+    async def _start(self, connection: aiohttp.connector.Connection, protocol: ResponseHandler) -> None:
+        """Wait for the request's end, too, where the answer takes it for granted.
+
+        Raises:
+            AnswerError: the connection ended before.
+        """
+        writer, stream = self._writer, self._stream_writer
+        self._sending = True
+        await super()._start(connection, protocol)
+        if self.status // 100 == 2:  # noqa: PLR2004 - success, as HTTP has it
+            await _sent(protocol, writer, stream)
+        self._sending = False
+        if self.content.is_eof():
+            self._response_eof()
+
+    def _response_eof(self) -> None:
+        if not self._sending:
+            super()._response_eof()
+
+
+async def _sent(protocol: ResponseHandler, writer: asyncio.Task[None] | None, stream: Any) -> None:  # noqa: ANN401 - aiohttp's
+    """Return when `writer` has given all to the transport, by way of `stream`, and that all to the system."""
+    has_left = True
+    if writer is not None:
+        await asyncio.wait([writer])
+        has_left = stream._eof  # noqa: SLF001 - no public name tells that it came to its end
+    if (transport := protocol.transport) is not None and _holds(transport):
+        transport.set_write_buffer_limits(high=0)
+        try:
+            await protocol._drain_helper()  # noqa: SLF001 - a stream's drain, for who has no stream
+        except ConnectionResetError:
+            has_left = False
+    if not has_left:
+        raise AnswerError("it was answered, but the connection ended before all of the request had left")
 
 
 def _is_tls(transport: asyncio.Transport | None) -> bool:

@@ -17,7 +17,7 @@ from httpx_aiohttp import AiohttpTransport
 
 import callstream
 from callstream.contract.framing import is_framing
-from callstream.runtime.connections import BUFFER, FIELD_LIMIT, FIELDS, Connector, Response
+from callstream.runtime.connections import BUFFER, FIELD_LIMIT, FIELDS, Connector, Receipt, Request, Response
 from callstream.runtime.cookies import NoCookieJar, NoCookies
 from callstream.runtime.egress import (
     AddressRefusedError,
@@ -230,9 +230,9 @@ async def open_transport(
 ) -> AsyncIterator[httpx.AsyncBaseTransport]:
     """Open a transport for at most `connections` at once, to addresses that `guard` lets through.
 
-    With `reuse` a connection serves one request after the other, else no more than one. The transport follows no
-    redirect, keeps no cookie, reads no proxy or credentials from the environment, decodes no body, and sets no time
-    limit: the caller's deadline spans everything.
+    With `reuse` a connection serves one request after the other, and an answer of 2xx counts when its request has left;
+    else it serves no more than one. The transport follows no redirect, keeps no cookie, reads no proxy or credentials
+    from the environment, decodes no body, and sets no time limit: the caller's deadline spans everything.
     """
     resolver = GuardedResolver(guard)
     connector = Connector(
@@ -248,7 +248,8 @@ async def open_transport(
         connector=connector,
         cookie_jar=NoCookieJar(),
         headers={"user-agent": USER_AGENT},
-        response_class=Response,
+        request_class=Request,
+        response_class=Receipt if reuse else Response,
         trust_env=False,
         max_line_size=FIELD_LIMIT,
         max_field_size=FIELD_LIMIT,

@@ -4,9 +4,11 @@ import asyncio
 import gc
 import json
 import re
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -23,6 +25,7 @@ from callstream.tasks import TaskContext, TaskError
 from callstream.tasks.data import DataItem, fetch
 from stream_app.delivery import HttpDelivery
 from stream_app.outcome import Delivered, Failed, Outcome, Unreachable
+from tests.support.tls import self_signed
 from tests.support.waiting import eventually
 
 GUARD = EgressGuard(Egress(allow="127.0.0.0/8"))
@@ -70,10 +73,10 @@ class Server:
 
 
 @asynccontextmanager
-async def serving(answer: Answer) -> AsyncIterator[Server]:
+async def serving(answer: Answer, context: ssl.SSLContext | None = None) -> AsyncIterator[Server]:
     server = Server(answer)
-    listening = await asyncio.start_server(server.begin, "127.0.0.1")
-    server.url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/"
+    listening = await asyncio.start_server(server.begin, "127.0.0.1", ssl=context)
+    server.url = f"http{'s' * bool(context)}://127.0.0.1:{listening.sockets[0].getsockname()[1]}/"
     async with listening:
         yield server
         if server.serving:
@@ -101,9 +104,9 @@ async def fetched(http: httpx.AsyncClient, url: str, **fields: Any) -> Any:
 
 
 @asynccontextmanager
-async def delivering() -> AsyncIterator[Callable[..., Awaitable[Outcome]]]:
+async def delivering(deadline: float = 5) -> AsyncIterator[Callable[..., Awaitable[Outcome]]]:
     async with open_transport(10, GUARD) as transport:
-        delivery = HttpDelivery(transport, timedelta(seconds=5))
+        delivery = HttpDelivery(transport, timedelta(seconds=deadline))
         yield lambda url, body=b"{}": delivery.attempt(url, body, {})
 
 
@@ -154,21 +157,77 @@ async def test_callbacks_that_are_wholly_answered_share_a_connection() -> None:
     assert (server.connections, server.bodies) == (1, [b"{}"] * 3)
 
 
-@pytest.mark.filterwarnings("ignore:Sending a large body")
-async def test_a_connection_whose_request_was_not_wholly_sent_is_not_used_again() -> None:
+@pytest.fixture(params=["plain", "tls"])
+def context(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext | None:
+    if request.param == "plain":
+        return None
+    made = self_signed(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "certificate.pem"))
+    return made
+
+
+async def lands(writer: asyncio.StreamWriter) -> None:
+    """Return when the other side, in this loop, had time to read what was written."""
+    await eventually(lambda: not writer.transport.get_write_buffer_size())
+    for _ in range(100):
+        await asyncio.sleep(0)
+
+
+async def test_a_connection_whose_request_was_not_wholly_sent_is_not_used_again(context: ssl.SSLContext | None) -> None:
     read_on = asyncio.Event()
 
     async def early(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(GOOD)
-        if len(server.heads) == 1:
-            await read_on.wait()
+        if len(server.heads) > 1:
+            writer.write(GOOD)
+            return
+        writer.write(BAD)
+        await read_on.wait()
 
-    async with serving(early) as server, delivering() as deliver:
-        assert await deliver(server.url, b" " * 16 * MIB) == Delivered(200)
+    async with serving(early, context) as server, delivering() as deliver:
+        assert await deliver(server.url, b" " * 16 * MIB) == Failed(500)
         assert await deliver(server.url) == Delivered(200)
         assert server.connections == 2
         read_on.set()
     assert server.bodies == [b"{}"]
+
+
+async def test_what_is_delivered_has_left_whole_though_its_receiver_said_so_before(
+    context: ssl.SSLContext | None,
+) -> None:
+    async def early(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(GOOD)
+        await lands(writer)
+
+    large = b" " * 16 * MIB
+    async with serving(early, context) as server, delivering(30) as deliver:
+        assert await deliver(server.url, large) == Delivered(200)
+        assert await deliver(server.url) == Delivered(200)
+    assert server.bodies == [large, b"{}"]
+
+
+async def test_what_has_not_left_when_its_receiver_goes_is_not_delivered(context: ssl.SSLContext | None) -> None:
+    async def leave(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(GOOD)
+        await lands(writer)
+        writer.transport.abort()
+
+    async with serving(leave, context) as server, delivering() as deliver:
+        outcome = await deliver(server.url, b" " * 16 * MIB)
+        assert isinstance(outcome, Unreachable)
+        assert "before all of the request had left" in outcome.error
+
+
+async def test_what_a_receiver_does_not_read_is_not_delivered(context: ssl.SSLContext | None) -> None:
+    leave = asyncio.Event()
+
+    async def hold(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(GOOD)
+        await leave.wait()
+        writer.transport.abort()
+
+    async with serving(hold, context) as server, delivering(1) as deliver:
+        assert await deliver(server.url, b" " * 16 * MIB) == Unreachable("no answer within 1 s")
+        leave.set()
 
 
 @pytest.mark.parametrize("more", [GOOD, GOOD[:20], b"x", BAD + GOOD])
