@@ -28,6 +28,7 @@ _LIGHT = 4 * 1024  # bytes of a whole request that are not counted: with as many
 _KEPT_A_BYTE = 2  # bytes that the fields of a head take for each byte of it
 _FED_AT_ONCE = 16 * 1024  # bytes that the parser gets between two looks at what it made of them
 _TOO_MUCH = "nothing was stored: too many bytes are under way"
+_ON_ITS_WAY = 2.0  # seconds in which a request that a client has sent, or is about to send, comes when we are to stop
 _DROPPED_LIMIT = 8 * 2**20  # bytes that are read and dropped, so that the client comes to read its answer
 
 
@@ -68,6 +69,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._wire = self._body = 0  # bytes since the head, and what was body of these
         self._request = _Request()  # the one that arrives, or came last
         self._keep_alive = False
+        self._stopping = False  # the next answer is the last one
         self._deaf = False  # the answer under way is the last one, and what comes is not read
         self._closing = False
         self._dropped = 0  # bytes
@@ -188,7 +190,8 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         self._in_head = False
         # An answer before the request's end says `Connection: close`, since what follows is still of this request.
-        self._keep_alive, self.cycle.keep_alive = self.cycle.keep_alive, False
+        self._keep_alive = self.cycle.keep_alive and not self._stopping
+        self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
         cycle = self.cycle
@@ -274,8 +277,17 @@ class HttpProtocol(HttpToolsProtocol):
             self._refuse(HTTP_503_SERVICE_UNAVAILABLE, _TOO_MUCH)
 
     def shutdown(self) -> None:
+        """End with the next answer: HTTP has no other way to tell a client, whose request may be on its way already."""
+        self._stopping = True
         self._keep_alive = False
-        super().shutdown()
+        if self._answering:
+            self.cycle.keep_alive = False
+        else:
+            self.loop.call_later(_ON_ITS_WAY, self._stop)
+
+    def _stop(self) -> None:
+        if not (self._receiving or self._answering):
+            self._close()
 
     def pause_writing(self) -> None:
         self._connections.arrives(self)

@@ -446,8 +446,22 @@ async def test_a_stop_closes_what_has_no_request_and_answers_the_rest(
     idle, busy = server.connect(), server.connect().say(VALID[:-1])
     for wire in (idle, busy):
         wire.protocol.shutdown()
-    assert idle.closes
+    await idle.end()
     busy.say(VALID[-1:])
     stuck.may.set()
     answer = await busy.answer()
     assert (answer.status, answer.headers["connection"]) == (200, "close")
+
+
+async def test_a_request_that_is_on_its_way_at_a_stop_is_served_and_the_last_one(serve: Serve) -> None:
+    server = serve()
+    new, kept, begun = server.connect(), server.connect().say(GET), server.connect().say(HALF)
+    await kept.answer()
+    kept.sent = b""
+    for wire in (new, kept, begun):
+        wire.protocol.shutdown()
+    for wire, request in ((new, GET), (kept, GET), (begun, GET.removeprefix(HALF))):
+        assert not wire.closes
+        answer = await wire.say(request).answer()
+        assert (answer.status, answer.headers["connection"]) == (200, "close")
+        assert wire.closes
