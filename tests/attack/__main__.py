@@ -65,6 +65,7 @@ def faults(report: Report) -> list[str]:
         *(f"accepted and lost: {missing}" for missing in report.missing),
         *(f"not read: {stuck}" for stuck in report.stuck),
         *report.holes,
+        *(f"answered that nobody knows whether it was stored: {unknown}" for unknown in report.unknown),
     ]
 
 

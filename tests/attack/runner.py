@@ -47,6 +47,7 @@ class Report:
     answers: Counter[str] = field(default_factory=Counter)
     produced: Counter[str] = field(default_factory=Counter)
     holes: list[str] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)  # answered so by the gateway
     ends: list[str] = field(default_factory=list)
     probes: list[float] = field(default_factory=list)  # seconds, in the partition that is not stuffed
     behind: list[float] = field(default_factory=list)  # seconds, in those that are, the longest of each hundred
@@ -84,7 +85,8 @@ async def run(  # noqa: PLR0913, PLR0917 - what it is told by the command line, 
         await _end_of_all(target, pipeline, report, patience)
         await watch.revive("at the end")
         watch.look()
-        report.answers, report.produced, report.holes = target.answers, target.produced, target.holes
+        report.answers, report.produced = target.answers, target.produced
+        report.holes, report.unknown = target.holes, target.unknown
         report.ends, report.peaks = watch.ends, watch.peaks
     report.seconds = time.monotonic() - began
     return report

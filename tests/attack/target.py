@@ -25,6 +25,7 @@ TURN = 0.5  # seconds
 _LATER = 3  # requests that are sent one after another when that time is over
 _HEALTH = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
 _HELD = 30.0  # seconds for which a client holds on to a connection that it does not use
+_UNKNOWN = b"it is unknown whether the request was stored"
 _SHOWN = 300  # bytes of a request or an answer that are told
 _MOST = 4_000_000  # bytes of an answer that are read
 
@@ -65,6 +66,7 @@ class Target:
     number: int = -1
     accepted: dict[str, Accepted] = field(default_factory=dict)
     holes: list[str] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)  # answered that nobody knows whether they were stored
     answers: Counter[str] = field(default_factory=Counter)
     held: set[asyncio.Task[None]] = field(default_factory=set)
     produced: Counter[str] = field(default_factory=Counter)
@@ -96,7 +98,9 @@ class Target:
         finally:
             exchange.cancel()
         self.answers[str(answer.status or "closed")] += 1
-        if answer.status >= 500 and answer.status != 503:
+        if answer.status == 500 and _UNKNOWN in answer.body:
+            self.unknown.append(f"#{self.number} {self.kind}")
+        elif answer.status >= 500 and answer.status != 503:
             self.hole(f"{answer.status} {answer.body[:_SHOWN]!r} to {parts[0][:_SHOWN]!r}")
         if answer.status == 200 and answer.body.startswith(b'{"message":'):
             self._note_accepted(json.loads(answer.body)["task_id"], parts[0])

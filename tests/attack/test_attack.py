@@ -17,5 +17,5 @@ async def test_a_hostile_world_changes_nothing_for_the_others(kafka: Kafka, pref
     assert not report.too_heavy, report.peaks
     assert not report.missing
     assert not report.stuck
-    assert not report.holes
+    assert not report.holes  # what is unknown is none: beside other tests the broker may have no core for seconds
     assert report.accepted > COUNT // 10

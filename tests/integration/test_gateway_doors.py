@@ -59,6 +59,10 @@ class Gateway:
         finally:
             writer.close()
 
+    async def serves(self) -> bool:
+        """Return whether it takes requests, a dozen as they come to the partitions."""
+        return {await self._status("POST", self._port, "/v1/calculation/basic") for _ in range(12)} == {200}
+
     async def under(self, attack: Awaitable[list[int | None]]) -> list[int | None]:
         """Return what an attack was answered, of which others and who asks for health shall notice nothing."""
         attacking = asyncio.ensure_future(attack)
@@ -118,7 +122,9 @@ async def start_gateway(prefix: str, tmp_path: Path) -> AsyncIterator[StartGatew
             service = Service(*options, env=env, directory=tmp_path, program=few_files).start()
             services.append(service)
             await service.wait_until_ready()
-            return Gateway(service, port, health_port, session)
+            gateway = Gateway(service, port, health_port, session)
+            await eventually(gateway.serves, 60, gateway.told)  # a partition may have no leader yet, though it is shown
+            return gateway
 
         yield start
     for service in services:
