@@ -72,12 +72,7 @@ class Consumer(driver.Consumer):
     async def _take_over(self, assigned: set[TP]) -> None:
         """Find out how the partitions were left, and commit that they are ours, before any record is read."""
         left = {TP(*tp): _Left.read(found) for tp, found in (await self._thread.committed(assigned)).items()}
-        # With a topic the brokers forget what was committed of it. What is kept of it may be of the one before.
-        known = self._thread.ids
-        for partition, position in self.app.workload.positions().items():
-            tp = TP(*partition)
-            if tp in assigned and not (tp in left and left[tp].topic) and (topic := known.get(tp.topic)):
-                left[tp] = _Left(position, left[tp].note if tp in left else Note(), topic)
+        left |= self._kept(assigned, left)
         topics = await self._thread.topics(assigned)
         for tp, (position, _, topic) in left.items():
             if topic and tp.topic not in topics:
@@ -99,6 +94,19 @@ class Consumer(driver.Consumer):
             }
         )
         await self._commit(self._found)
+
+    def _kept(self, assigned: set[TP], left: Mapping[TP, _Left]) -> dict[TP, _Left]:
+        """Return how those partitions were left of which this process alone knows of what topic they are.
+
+        With a topic the brokers forget what was committed of it, and what is kept here may be of the one before.
+        """
+        kept = {}
+        for partition, position in self.app.workload.positions().items():
+            tp = TP(*partition)
+            committed = left.get(tp)
+            if tp in assigned and not (committed and committed.topic) and (topic := self._thread.ids.get(tp.topic)):
+                kept[tp] = _Left(position, committed.note if committed else Note(), topic)
+        return kept
 
     async def ping(self) -> None:
         """Return when the consumer's thread has answered."""
