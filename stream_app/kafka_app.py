@@ -18,7 +18,7 @@ from callstream.contract.records import Gap, OutgoingRecord, Record, TopicPartit
 from callstream.runtime.producers import partition_for
 from callstream.runtime.settings import Settings
 from stream_app.kafka_assignor import Assignor
-from stream_app.kafka_consumer import Consumer, Transport
+from stream_app.kafka_consumer import IN_A_TURN, Consumer, Transport
 from stream_app.kafka_fetched import Limits
 from stream_app.output import ProduceError, RecordTooLargeError
 from stream_app.suspects import Suspects
@@ -73,6 +73,7 @@ class KafkaApp(faust.App):
         self.fetch_limits = Limits.of(settings.sizes)
         self.drain_seconds = drain.total_seconds()
         self.assigned = asyncio.Event()
+        self._handed_over: asyncio.Queue[Any] | None = None  # records that the agent has not admitted yet
         self._generation = -1  # of the group, in which this process had partitions the last time
         self.on_partitions_revoked.connect(cast("Any", self._on_revoked))
         self.on_partitions_assigned.connect(self._on_assigned)
@@ -91,13 +92,28 @@ class KafkaApp(faust.App):
         )
 
         async def admit(stream: Any) -> None:
+            self._handed_over = queue = stream.channel.queue
             async for event in stream.noack().events():
-                record = _record(event.message)
-                self.workload.admit(record)
-                if record.gap is not None and record.gap.anew:
-                    await cast("Consumer", self.consumer).begun_again(record.partition)
+                await self._admit(event.message)
+                # A stream gives one a turn of the event loop, and turns are long where fetches have much to do.
+                for _ in range(min(IN_A_TURN - 1, queue.qsize())):
+                    await self._admit(queue.get_nowait().message)
 
         self.agent(source, name="admit")(admit)
+
+    async def _admit(self, message: Any) -> None:
+        if message.generation_id != self.consumer_generation_id or not self.flow_control.is_active():
+            return  # the partition may be another's by now; it is read again by who has it
+        record = _record(message)
+        self.workload.admit(record)
+        if record.gap is not None and record.gap.anew:
+            await cast("Consumer", self.consumer).begun_again(record.partition)
+
+    @property
+    def takes_at_once(self) -> bool:
+        """Whether a record can be handed over to the agent without waiting."""
+        queue = self._handed_over
+        return queue is not None and not queue.full() and self.flow_control.is_active()
 
     async def produce(self, record: OutgoingRecord) -> None:
         """Produce a record; return when the broker has acknowledged it.
