@@ -3,7 +3,7 @@
 import re
 from datetime import datetime
 from hashlib import blake2b
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Generic, Self, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -14,8 +14,10 @@ from pydantic import (
     Field,
     HttpUrl,
     JsonValue,
+    ModelWrapValidatorHandler,
     TypeAdapter,
     ValidationInfo,
+    model_validator,
 )
 
 from callstream.contract.hosts import dialled_host
@@ -89,6 +91,12 @@ class TaskRequest(Message, Generic[ItemT]):
     callback_url: CallbackUrl | None = None
     # Fails at the first wrong item: a body can hold hundreds of thousands, and to report on each would take seconds.
     message: Annotated[list[ItemT], FailFast()]
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _built_once(cls, value: object, validate: ModelWrapValidatorHandler[Self]) -> Self:
+        """Let errors share what they are about: from JSON itself each field that is missing builds all of it anew."""
+        return validate(value)
 
 
 class TaskBody(TaskRequest[ItemT], Generic[ItemT]):
