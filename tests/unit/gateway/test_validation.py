@@ -129,6 +129,23 @@ async def test_whatever_is_not_refused_has_its_memory(validator: Validator, unit
     assert len(processes()) == 1
 
 
+async def test_a_body_whose_item_lacks_every_field_is_refused_and_costs_no_process(
+    validator: Validator, task: Task
+) -> None:
+    """The error of each field that is missing has the whole item, of which there was one for each of them."""
+    payload = b"[[ ]]," * (2**20 // 6 - 100)
+    for _ in range(2):
+        with pytest.raises(ValidationProblem) as found:
+            await validator.validate(
+                task,
+                b'{"callback_url":"http://a.example/","message":[{"x":[%b0]}]}' % payload,
+                CLIENT,
+                by(),
+            )
+        assert [error["type"] for error in json.loads(found.value.body)["detail"]] == ["missing"] * 5
+    assert len(processes()) == 1
+
+
 @pytest.mark.parametrize(("limit", "most"), [("_memory", 0), ("_seconds", 0.001)])
 async def test_a_body_that_takes_more_than_there_is_costs_the_process_and_is_not_to_come_again(
     validator: Validator, task: Task, limit: str, most: float
