@@ -1,5 +1,6 @@
 """Holds the gateway's processes to their time once they are told to stop: uvicorn waits for a lifespan for ever."""
 
+import math
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,10 +8,18 @@ from datetime import timedelta
 from types import FrameType
 
 from callstream.runtime.watchdog import Watchdog
+from gateway.http_protocol import ON_ITS_WAY
 
-# Seconds beyond the time that every request has; by the watchdog's stronger means they become up to 10, or 13.
+FLUSH = 4.0  # seconds at most that the producer has once all requests are answered
+# Seconds beyond the time that every request has: 3 for requests on their way, those of the flush, 1 to spare. By the
+# watchdog's stronger means they become up to 10, or 13.
 _OWN = 8.0
 _PARENT = 11.0
+
+
+def time_for_answers(deadline: timedelta) -> int:
+    """Return the seconds, whole ones for uvicorn, until the last request that may still come has its answer."""
+    return math.ceil(ON_ITS_WAY + deadline.total_seconds())
 
 
 @contextmanager

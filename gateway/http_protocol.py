@@ -28,7 +28,7 @@ _LIGHT = 4 * 1024  # bytes of a whole request that are not counted: with as many
 _KEPT_A_BYTE = 2  # bytes that the fields of a head take for each byte of it
 _FED_AT_ONCE = 16 * 1024  # bytes that the parser gets between two looks at what it made of them
 _TOO_MUCH = "nothing was stored: too many bytes are under way"
-_ON_ITS_WAY = 2.0  # seconds in which a request that a client has sent, or is about to send, comes when we are to stop
+ON_ITS_WAY = 2.0  # seconds in which a request that a client has sent, or is about to send, comes when we are to stop
 _DROPPED_LIMIT = 8 * 2**20  # bytes that are read and dropped, so that the client comes to read its answer
 
 
@@ -283,7 +283,7 @@ class HttpProtocol(HttpToolsProtocol):
         if self._answering:
             self.cycle.keep_alive = False
         else:
-            self.loop.call_later(_ON_ITS_WAY, self._stop)
+            self.loop.call_later(ON_ITS_WAY, self._stop)
 
     def _stop(self) -> None:
         if not (self._receiving or self._answering):

@@ -23,7 +23,7 @@ from gateway.app import create_app
 from gateway.body import MARGIN
 from gateway.budget import Budget
 from gateway.connections import Connections, Limits
-from gateway.ending import ending_in_time
+from gateway.ending import ending_in_time, time_for_answers
 from gateway.health import health_thread
 from gateway.http_protocol import HttpProtocol
 from gateway.publisher import KafkaPublisher
@@ -41,9 +41,23 @@ def run(settings: Settings, listener: socket.socket, workers: int, health: socke
         RegistryError: the installed task types do not fit together.
     """
     load_tasks()  # so that what is wrong with them is said once, here, and not by each worker
+    config = _config(settings, workers, health)
+    host, port = listener.getsockname()[:2]
+    log.info("gateway.listening", host=host, port=port, workers=workers)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # uvicorn stops on these, and then raises them again for whoever handled them before; nobody did.
+        signal.signal(number, lambda *_: None)
+    if workers == 1:
+        uvicorn.Server(config).run([listener])
+    else:
+        _run_workers(config, listener, settings)
+    log.info("gateway.stopped")
+
+
+def _config(settings: Settings, workers: int, health: socket.socket | None) -> uvicorn.Config:
     budget = Budget(settings.gateway.in_flight_bytes)
     protocol = partial(HttpProtocol, Connections(_limits(settings)), budget)
-    config = uvicorn.Config(
+    return uvicorn.Config(
         partial(compose, budget, health),  # each worker has a copy of its own of what is shared here
         factory=True,
         workers=workers,
@@ -55,18 +69,8 @@ def run(settings: Settings, listener: socket.socket, workers: int, health: socke
         access_log=False,
         server_header=False,
         proxy_headers=False,  # a client is who is connected, whoever it says that it is
-        timeout_graceful_shutdown=round(settings.gateway.deadline.total_seconds()) + 1,
+        timeout_graceful_shutdown=time_for_answers(settings.gateway.deadline),
     )
-    host, port = listener.getsockname()[:2]
-    log.info("gateway.listening", host=host, port=port, workers=workers)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        # uvicorn stops on these, and then raises them again for whoever handled them before; nobody did.
-        signal.signal(number, lambda *_: None)
-    if workers == 1:
-        uvicorn.Server(config).run([listener])
-    else:
-        _run_workers(config, listener, settings)
-    log.info("gateway.stopped")
 
 
 def _run_workers(config: uvicorn.Config, listener: socket.socket, settings: Settings) -> None:

@@ -15,6 +15,7 @@ from callstream.runtime.producers import Producer
 from callstream.runtime.settings import Settings
 from callstream.sharing.room import Room, Size
 from gateway.budget import Budget
+from gateway.ending import FLUSH
 from gateway.unacknowledged import Unacknowledged
 
 log = get_logger()
@@ -125,7 +126,7 @@ class KafkaPublisher:
             with suppress(asyncio.CancelledError):
                 await watching
             if self._producer is not None:
-                self._end_beside(self._producer)
+                self._end_beside(self._producer, min(FLUSH, self._deadline))
             await asyncio.gather(*self._ending)
 
     def _admit(self, record: OutgoingRecord, client: str) -> tuple[Producer, int]:
@@ -169,7 +170,9 @@ class KafkaPublisher:
             if self._producer is not None and self._producer.died:
                 log.error("producer.died", in_flight=self._room.records)
                 dead, self._producer = self._producer, None
-                self._end_beside(dead)  # which may take the deadline, and nothing could be stored for so long
+                self._end_beside(
+                    dead, self._deadline
+                )  # which may take the deadline, and nothing could be stored for so long
             if self._producer is None:
                 self._producer = await self._start()
             if self._producer is not None:
@@ -188,7 +191,7 @@ class KafkaPublisher:
             async with asyncio.timeout(self._deadline):
                 await producer.start()
         except (KafkaError, OSError, TimeoutError):
-            await self._stop(producer)
+            await self._stop(producer, self._deadline)
             return None
         producer.client.set_topics(self._topics)  # else it would ask for every topic of the cluster
         return producer
@@ -207,12 +210,12 @@ class KafkaPublisher:
                 log.warning("topics.missing", trouble=missing_topics(missing))
             self._missing = missing
 
-    def _end_beside(self, producer: Producer) -> None:
-        ending = asyncio.create_task(self._stop(producer))
+    def _end_beside(self, producer: Producer, within: float) -> None:
+        ending = asyncio.create_task(self._stop(producer, within))
         self._ending.add(ending)
         ending.add_done_callback(self._ending.discard)
 
-    async def _stop(self, producer: Producer) -> None:
-        """Flush and close; what the broker does not acknowledge within the deadline is given up, as is its answer."""
-        if (error := await producer.end(self._deadline)) is not None:
+    async def _stop(self, producer: Producer, within: float) -> None:
+        """Flush and close; what the broker does not acknowledge `within` seconds is given up, as is its answer."""
+        if (error := await producer.end(within)) is not None:
             log.warning("producer.cut-short", in_flight=self._room.records, error=error)

@@ -11,6 +11,7 @@ from callstream.contract.records import OutgoingRecord
 from callstream.runtime.settings import Settings
 from gateway import publisher
 from gateway.budget import Budget
+from gateway.ending import FLUSH
 from gateway.publisher import KafkaPublisher, OutcomeUnknownError, RefusedError
 from tests.support.waiting import eventually
 
@@ -29,6 +30,7 @@ class Producer:
         self.may_end = asyncio.Event()
         self.may_end.set()
         self.ended = False
+        self.time_to_end = 0.0
         cluster = SimpleNamespace(partitions_for_topic=lambda _: {0})
         self.client = SimpleNamespace(set_topics=lambda _: None, force_metadata_update=self._yes, cluster=cluster)
 
@@ -38,7 +40,8 @@ class Producer:
     async def start(self) -> None:
         return
 
-    async def end(self, within: float) -> None:  # noqa: ARG002 - the producer's own
+    async def end(self, within: float) -> None:
+        self.time_to_end = within
         await self.may_end.wait()
         for sent in self.waiting:
             sent.set_result(None)
@@ -144,3 +147,16 @@ async def test_a_producer_that_has_died_is_ended_before_all_is_over(monkeypatch:
     dead.may_end.set()
     await running
     assert dead.ended
+
+
+@pytest.mark.parametrize(("deadline", "within"), [(0.2, 0.2), (60, FLUSH)])
+async def test_at_the_end_the_producer_has_no_more_time_than_a_stop_leaves(
+    deadline: float, within: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publisher, "Producer", Producer)
+    settings = Settings.model_validate({"gateway": {"deadline": deadline}})
+    made = KafkaPublisher(settings, [SOUND], Budget(settings.gateway.in_flight_bytes))
+    async with made.running():
+        await eventually(lambda: made.trouble is None)
+        producer: Any = made._producer
+    assert producer.time_to_end == within
