@@ -23,7 +23,7 @@ from gateway.app import create_app
 from gateway.body import MARGIN
 from gateway.budget import Budget
 from gateway.connections import Connections, Limits
-from gateway.ending import ending_in_time, time_for_answers
+from gateway.ending import Failing, ending_in_time, time_for_answers
 from gateway.health import health_thread
 from gateway.http_protocol import HttpProtocol
 from gateway.publisher import KafkaPublisher
@@ -88,14 +88,16 @@ def compose(budget: Budget, health: socket.socket | None) -> FastAPI:
     tasks = load_tasks()
     publisher = KafkaPublisher(settings, [settings.topic_names.requests(name) for name in tasks], budget)
     own = settings.gateway
+    failing = Failing()
     validator = Validator(own.body_limit, own.item_limit, own.deadline.total_seconds())
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         _end_with_parent()
         with ending_in_time(settings.gateway.deadline):
-            async with publisher.running(), validator.running(), health_thread(health, publisher):
+            async with publisher.running(failing.fail), validator.running(), health_thread(health, publisher):
                 yield
+        failing.leave()
 
     return create_app(settings, tasks, publisher, validator, lifespan)
 

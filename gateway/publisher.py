@@ -1,8 +1,8 @@
 """Stores records in Kafka: acknowledged by `acks=all`, refused at once while that cannot be, never in silence."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Protocol
 
@@ -116,15 +116,20 @@ class KafkaPublisher:
             raise OutcomeUnknownError(repr(error)) from error
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Look after the broker for the length of the block; at its end what is in flight is waited for."""
+    async def running(self, fail: Callable[[BaseException], None]) -> AsyncIterator[None]:
+        """Look after the broker for the length of the block; at its end what is in flight is waited for.
+
+        Call `fail` with the error if that ends before: nothing would be stored any more, and nobody told.
+        """
         watching = asyncio.create_task(self._watch())
+        ended = partial(_fail, fail)
+        watching.add_done_callback(ended)
         try:
             yield
         finally:
+            watching.remove_done_callback(ended)
             watching.cancel()
-            with suppress(asyncio.CancelledError):
-                await watching
+            await asyncio.wait({watching})
             if self._producer is not None:
                 self._end_beside(self._producer, min(FLUSH, self._deadline))
             await asyncio.gather(*self._ending)
@@ -219,3 +224,9 @@ class KafkaPublisher:
         """Flush and close; what the broker does not acknowledge `within` seconds is given up, as is its answer."""
         if (error := await producer.end(within)) is not None:
             log.warning("producer.cut-short", in_flight=self._room.records, error=error)
+
+
+def _fail(fail: Callable[[BaseException], None], watching: asyncio.Task[None]) -> None:
+    error = asyncio.CancelledError("it was cancelled") if watching.cancelled() else watching.exception()
+    assert error is not None  # noqa: S101 - for mypy; it goes on for ever otherwise
+    fail(error)

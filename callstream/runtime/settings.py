@@ -27,6 +27,7 @@ from callstream.contract.topics import Topics
 PREFIX = "CALLSTREAM_"
 DELIMITER = "__"
 _MIB = 2**20
+_LARGEST_PORT = 65_535
 
 
 class SettingsError(Exception):
@@ -65,7 +66,23 @@ HostSecrets = Annotated[
 ]
 Network = Annotated[IPv4Network | IPv6Network, PlainValidator(ip_network)]
 Networks = Annotated[tuple[Network, ...], BeforeValidator(_parts)]
-Ports = Annotated[tuple[Annotated[int, Field(ge=1, le=65_535)], ...], BeforeValidator(_parts)]
+Ports = Annotated[tuple[Annotated[int, Field(ge=1, le=_LARGEST_PORT)], ...], BeforeValidator(_parts)]
+
+
+def _brokers(value: str) -> str:
+    """Return `value` if each of its names and ports can be asked for: aiokafka does not expect the errors of others."""
+    for broker in value.split(","):
+        host, _, port = broker.rpartition(":")
+        if not 1 <= int(port) <= _LARGEST_PORT:
+            raise ValueError(f"a port is 1 to {_LARGEST_PORT}")
+        try:
+            host.encode("idna")
+        except UnicodeError:
+            raise ValueError("between the dots of a name there must be 1 to 63 characters") from None
+    return value
+
+
+Brokers = Annotated[str, AfterValidator(_brokers)]
 
 
 class Group(BaseModel):
@@ -73,7 +90,7 @@ class Group(BaseModel):
 
 
 class Kafka(Group):
-    bootstrap: str = Field(
+    bootstrap: Brokers = Field(
         "127.0.0.1:9092",
         pattern=r"^[^\s,:]+:\d{1,5}(,[^\s,:]+:\d{1,5})*$",
         description="Brokers to ask first, HOST:PORT, comma-separated",

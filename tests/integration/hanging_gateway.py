@@ -1,4 +1,7 @@
-"""`callstream` whose gateway does as HOW says: `hang` or `block` when its producer is closed, `fail` at the start."""
+"""`callstream` whose gateway does as HOW says: `hang` or `block` when its producer is closed, `fail` at the start.
+
+Or it goes on as it does, and what looks after the broker ends: `lose`.
+"""
 
 import asyncio
 import os
@@ -16,7 +19,7 @@ HOW = os.environ["HOW"]
 
 
 @asynccontextmanager
-async def running(_: KafkaPublisher) -> AsyncIterator[None]:
+async def running(*_: object) -> AsyncIterator[None]:
     if HOW == "fail":
         raise RuntimeError("it cannot start")
     log.info("gateway.running")
@@ -30,7 +33,14 @@ async def running(_: KafkaPublisher) -> AsyncIterator[None]:
             continue
 
 
-KafkaPublisher.running = running  # type: ignore[method-assign,assignment]
+async def watch(_: KafkaPublisher) -> None:
+    raise UnicodeError("label empty or too long")
+
+
+if HOW == "lose":
+    KafkaPublisher._watch = watch  # type: ignore[method-assign,assignment]
+else:
+    KafkaPublisher.running = running  # type: ignore[method-assign,assignment]
 ending._OWN, ending._PARENT = 0.5, 2.0
 
 if __name__ == "__main__":

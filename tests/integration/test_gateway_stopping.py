@@ -31,3 +31,15 @@ async def test_a_gateway_that_hangs_when_it_stops_is_gone_all_the_same(how: str,
 async def test_a_gateway_whose_workers_cannot_start_does_not_end_as_if_all_were_well(tmp_path: Path) -> None:
     with gateway("fail", "2", tmp_path) as service:
         assert await service.wait() != 0
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_a_gateway_that_does_not_look_after_its_broker_any_more_ends_and_says_why(
+    workers: str, tmp_path: Path
+) -> None:
+    with gateway("lose", workers, tmp_path) as service:
+        assert await service.wait() not in {0, None}
+        log = service.read_log()
+        assert "UnicodeError('label empty or too long')" in log
+        assert 1 <= log.count("process.failed") <= int(workers)
+        assert "process.stuck" not in log

@@ -56,11 +56,15 @@ class Producer:
         return sent
 
 
+def unexpected(error: BaseException) -> None:
+    raise error
+
+
 @pytest.fixture
 async def to_kafka(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[KafkaPublisher]:
     monkeypatch.setattr(publisher, "Producer", Producer)
     made = KafkaPublisher(SETTINGS, [STUCK, SOUND], Budget(SETTINGS.gateway.in_flight_bytes))
-    async with made.running():
+    async with made.running(unexpected):
         await eventually(lambda: made.trouble is None)
         yield made
 
@@ -131,7 +135,7 @@ async def test_a_producer_that_has_died_is_ended_before_all_is_over(monkeypatch:
     over = asyncio.Event()
 
     async def run() -> None:
-        async with made.running():
+        async with made.running(unexpected):
             await over.wait()
 
     running = asyncio.create_task(run())
@@ -156,7 +160,20 @@ async def test_at_the_end_the_producer_has_no_more_time_than_a_stop_leaves(
     monkeypatch.setattr(publisher, "Producer", Producer)
     settings = Settings.model_validate({"gateway": {"deadline": deadline}})
     made = KafkaPublisher(settings, [SOUND], Budget(settings.gateway.in_flight_bytes))
-    async with made.running():
+    async with made.running(unexpected):
         await eventually(lambda: made.trouble is None)
         producer: Any = made._producer
     assert producer.time_to_end == within
+
+
+@pytest.mark.parametrize("error", [UnicodeError, asyncio.CancelledError])
+async def test_a_watch_that_ends_is_a_failure(error: type[BaseException], monkeypatch: pytest.MonkeyPatch) -> None:
+    async def start(_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(publisher, "Producer", Producer)
+    monkeypatch.setattr(Producer, "start", start)
+    failures: list[BaseException] = []
+    async with KafkaPublisher(SETTINGS, [SOUND], Budget(0)).running(failures.append):
+        await eventually(lambda: failures)
+    assert [type(failure) for failure in failures] == [error]

@@ -23,6 +23,7 @@ def _no_dotenv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("TASK_DELAY", "", lambda settings: settings.task_delay == timedelta(0)),
         ("KAFKA__SESSION_TIMEOUT", "6", lambda settings: settings.kafka.session_timeout == timedelta(seconds=6)),
         ("KAFKA__BOOTSTRAP", "a:1,b:2", lambda settings: settings.kafka.bootstrap == "a:1,b:2"),
+        ("KAFKA__BOOTSTRAP", f"a_1.{'x' * 63}.:65535", lambda settings: "x:" not in settings.kafka.bootstrap),
         ("KAFKA__IDEMPOTENT", "false", lambda settings: settings.kafka.idempotent is False),
         (
             "CALLBACKS__SCHEDULE",
@@ -45,6 +46,11 @@ def test_a_setting_is_what_its_variable_says(
         *(("TASK_DELAY", value) for value in ("soon", "-1", "nan", "inf", "1e300", "86401", "PT5S")),
         ("KAFKA__SESSION_TIMEOUT", "0"),
         ("KAFKA__BOOTSTRAP", "nowhere"),
+        *(("KAFKA__BOOTSTRAP", f"a:1,{broker}") for broker in ("a:65536", "a:0", "a..b:1", ".a:1")),
+        *(
+            ("KAFKA__BOOTSTRAP", f"{label}.example:1")
+            for label in ("x" * 64, "\N{LATIN SMALL LETTER U WITH DIAERESIS}" * 63)
+        ),
         ("KAFKA", "127.0.0.1:9092"),
         ("CALLBACKS__SCHEDULE", "1,soon"),
         ("CALLBACKS__SCHEDULE", "1,-1"),
