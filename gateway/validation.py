@@ -100,7 +100,9 @@ class Validator:
             raise _unknown("the process that validates large bodies died") from None
 
     async def _ask(self, name: str, body: bytes) -> bytes:
-        """Ask the process, another one if it died; end it if it does not answer in time.
+        """Ask the process, another one if it died; end it if it does not answer in time once it is ready.
+
+        To start it takes as long as it does: ended for being late, none would ever be ready.
 
         Raises:
             ProblemError: the process died of this body, and would again, or the gateway stops.
@@ -111,6 +113,7 @@ class Validator:
             self._worker = await _Worker.start(self._item_limit, self._memory, self._seconds)
         worker = self._worker
         try:
+            await worker.ready()
             async with asyncio.timeout(self._deadline):
                 return await worker.ask(name, body)
         except BaseException as error:
@@ -162,9 +165,12 @@ class _Worker:
     def ended(self) -> bool:
         return self._process.returncode is not None
 
-    async def ask(self, name: str, body: bytes) -> bytes:
+    async def ready(self) -> None:
+        """Return when the process can be asked."""
         if not self._is_ready:
             self._is_ready = await self._from.readexactly(len(READY)) == READY
+
+    async def ask(self, name: str, body: bytes) -> bytes:
         for part in (name.encode(), body):
             self._to.write(len(part).to_bytes(SIZE_BYTES))
             self._to.write(part)

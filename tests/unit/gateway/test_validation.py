@@ -2,8 +2,12 @@
 
 import asyncio
 import json
+import os
 import signal
-from collections.abc import AsyncIterator
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import psutil
 import pytest
@@ -74,6 +78,58 @@ async def test_a_process_that_dies_is_a_503_and_is_replaced(validator: Validator
     with pytest.raises(ProblemError) as refused:
         await asked
     assert (refused.value.status_code, refused.value.headers) == (503, {"Retry-After": "1"})
+    await validator.validate(task, large(), CLIENT, by())
+
+
+@contextmanager
+def starting_late(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], object]]:
+    """Let each process begin to start only when this is called."""
+    door, program = directory / "door", directory / "late"
+    os.mkfifo(door)
+    program.write_text(f'#!/bin/sh\nread _ < {door}\nexec {sys.executable} "$@"\n')
+    program.chmod(0o700)
+    opened = os.open(door, os.O_RDWR)
+    monkeypatch.setattr(sys, "executable", str(program))
+    yield lambda: os.write(opened, b"\n")
+    os.close(opened)
+
+
+async def test_a_process_may_take_longer_to_start_than_a_body_may_and_serves_the_next(
+    validator: Validator, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with starting_late(tmp_path, monkeypatch) as start:
+        validator._deadline = 0.001
+        for _ in range(2):
+            with pytest.raises(ProblemError) as refused:
+                await validator.validate(task, large(), CLIENT, by(0.2))
+            assert (refused.value.status_code, refused.value.headers) == (503, {"Retry-After": "1"})
+        (process,) = processes()
+        validator._deadline = PLENTY
+        start()
+        await validator.validate(task, large(), CLIENT, by())
+        assert processes() == [process]
+
+
+async def test_a_process_that_starts_ends_with_the_gateway(
+    task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    validator = Validator(2**20, ITEMS, PLENTY)
+    with starting_late(tmp_path, monkeypatch):
+        async with validator.running():
+            with pytest.raises(ProblemError):
+                await validator.validate(task, large(), CLIENT, by(0.2))
+            assert len(processes()) == 1
+        assert not processes()
+
+
+async def test_a_process_that_cannot_start_is_a_503_and_is_replaced(
+    validator: Validator, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "executable", "/bin/false")
+        with pytest.raises(ProblemError, match="died") as refused:
+            await validator.validate(task, large(), CLIENT, by())
+        assert refused.value.status_code == 503
     await validator.validate(task, large(), CLIENT, by())
 
 
