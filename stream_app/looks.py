@@ -4,9 +4,12 @@ Pure: `now` is in seconds of one monotonic clock.
 """
 
 _WITHIN = 30.0  # seconds; whoever may, looks about once in so many
-_SMALL = 16 * 1024  # bytes; what is larger is counted apart, for a few such of strangers would take all looks
-_MOST = 10_000  # looks of one process by small ones, and as many by larger ones
-_MOST_BYTES = 16 * 2**20  # likewise
+_MOST = 10_000  # looks of one process by small ones, as many by middling ones, and by large ones
+_MOST_BYTES = 16 * 2**20  # likewise, but small ones have the bytes that so many can take
+# Bytes; what is larger is counted apart, for a few such of strangers would take all looks. A result of a few items is
+# small, with the headers that it waits with, and with what these take in memory.
+_SMALL = 4 * 1024
+_MIDDLING = 16 * 1024
 _SHARE = 4  # of what is left, one in so many is for one receiver
 _SELDOM = 200  # looks at one receiver
 _FEW = 10  # looks that every receiver has, however many there are
@@ -21,12 +24,12 @@ class Looks:
 
     def __init__(self) -> None:
         self._since = 0.0
-        self._sizes = _Counts(), _Counts()
+        self._sizes = _counts()
 
     def may_look(self, receiver: str, size: int, now: float) -> bool:
         """Return whether one more, of `size` bytes, may look again soon; that counts as a look."""
         self._forget(now)
-        return self._sizes[size > _SMALL].may_add(receiver, size)
+        return self._sizes[(size > _SMALL) + (size > _MIDDLING)].may_add(receiver, size)
 
     def seldom(self, receiver: str, now: float) -> bool:
         """Return whether so few look at the receiver that one more may look again at once."""
@@ -35,13 +38,14 @@ class Looks:
 
     def _forget(self, now: float) -> None:
         if now - self._since > _WITHIN:
-            self._since, self._sizes = now, (_Counts(), _Counts())
+            self._since, self._sizes = now, _counts()
 
 
 class _Counts:
     """Looks and their bytes, of all and of each receiver."""
 
-    def __init__(self) -> None:
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes = most_bytes
         self._all = (0, 0)
         self._each: dict[str, tuple[int, int]] = {}
 
@@ -53,9 +57,13 @@ class _Counts:
         looks, held = self._each.get(receiver, (0, 0))
         looks, held = looks + 1, held + size
         if not (looks <= _FEW and held <= _FEW_BYTES) and (
-            looks * _SHARE > _MOST - self._all[0] or held * _SHARE > _MOST_BYTES - self._all[1]
+            looks * _SHARE > _MOST - self._all[0] or held * _SHARE > self._most_bytes - self._all[1]
         ):
             return False
         self._each[receiver] = looks, held
         self._all = self._all[0] + 1, self._all[1] + size
         return True
+
+
+def _counts() -> tuple[_Counts, _Counts, _Counts]:
+    return _Counts(_MOST * _SMALL), _Counts(_MOST_BYTES), _Counts(_MOST_BYTES)

@@ -1,5 +1,7 @@
 """However many wait for receivers that are away, a bounded number of them, with bounded bytes, looks often."""
 
+import pytest
+
 from stream_app.looks import Looks
 
 KIB, MIB = 2**10, 2**20
@@ -21,11 +23,27 @@ def test_one_for_whom_much_waits_leaves_looks_to_others() -> None:
     assert looking(looks, "other", 500, KIB) == 500
 
 
-def test_large_ones_leave_small_ones_their_looks() -> None:
+def test_large_ones_leave_others_their_looks() -> None:
     looks = Looks()
     for number in range(40):
         looking(looks, f"large-{number}", 10, 3 * MIB)
-        looking(looks, f"middling-{number}", 10, 50 * KIB)
+        looking(looks, f"rather-large-{number}", 10, 50 * KIB)
+    assert looking(looks, "other", 500, KIB) == 500
+    assert looking(looks, "middling", 100, 15_000) == 100
+
+
+@pytest.mark.parametrize("size", [5_000, 15_000, 16 * KIB])
+def test_middling_ones_leave_small_ones_their_looks(size: int) -> None:
+    looks = Looks()
+    for number in range(2_000):
+        looking(looks, f"middling-{number}", 10, size)
+    assert looking(looks, "other", 500, 3 * KIB) == 500
+
+
+def test_small_ones_are_so_small_that_their_bytes_take_nothing_from_one_another() -> None:
+    looks = Looks()
+    for number in range(512):
+        looking(looks, f"largest-{number}", 10, 4 * KIB)
     assert looking(looks, "other", 500, KIB) == 500
 
 
