@@ -6,8 +6,10 @@ taken for the answer to the next request, and a request that was answered before
 
 import asyncio
 import io
+from collections.abc import Callable
 from functools import partial
-from typing import Any
+from ssl import SSLCertVerificationError, SSLContext, SSLError
+from typing import Any, cast
 from weakref import WeakKeyDictionary, WeakSet
 
 import aiohttp
@@ -15,6 +17,7 @@ from aiohttp.client_proto import ResponseHandler
 
 from callstream.contract.framing import is_mostly_framing
 from callstream.runtime.ties import ties_of
+from callstream.runtime.tls import ContextInTurns
 from callstream.sharing.turns import Turns
 
 _HEAD_LIMIT = 16 * 1024  # bytes before an answer's body, with the interim answers (1xx) before it
@@ -27,6 +30,8 @@ WORST = 192 * 1024  # bytes of memory that a connection takes beside what is rea
 _PIECE = 64 * 1024  # bytes of a request's body that are written at once, as aiohttp reads files
 _MOST_IDLE = 256  # connections that wait for the next request; with TLS each has 0.1 to 0.4 MiB
 _GREETED = 10_000  # hosts
+_LOOK_AGAIN = 0.02  # seconds
+_CONTEXTS = 64  # of 12 KiB each
 
 
 class AnswerError(aiohttp.ClientConnectionError):
@@ -38,15 +43,33 @@ class _Protocol(ResponseHandler):
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop=loop)
+        self.plain: asyncio.Transport | None = None  # below TLS
+        self._cut_off = False  # with its end there was something that had not left
         self._room = 0  # bytes that the head may still have
         self._wire = 0  # bytes since the head
         self._expecting = False
+
+    @property
+    def holds(self) -> bool:
+        """Whether something is still to be given to the system: TLS does not tell of what it has given on."""
+        below = (self.transport, self.plain)
+        return any(each is not None and each.get_write_buffer_size() > 0 for each in below)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Let TLS stop reading as well, which else begins to at 256 KiB that nobody asked for."""
         super().connection_made(transport)
         if (limit := getattr(transport, "set_read_buffer_limits", None)) is not None:
             limit(high=BUFFER)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._cut_off = self.holds
+        super().connection_lost(exc)
+
+    async def all_has_left(self) -> bool:
+        """Wait until the system has got all that was sent; return whether it has."""
+        while self.holds and self.transport is not None:  # noqa: ASYNC110 - no transport tells when that is so
+            await asyncio.sleep(_LOOK_AGAIN)
+        return not self._cut_off
 
     def set_response_params(self, **params: Any) -> None:  # noqa: ANN401 - as aiohttp has it
         self._room = _HEAD_LIMIT
@@ -91,7 +114,7 @@ class _Protocol(ResponseHandler):
 
     def close(self) -> None:
         """Close at once where something is left, either way, or TLS would say goodbye: else the peer says how long."""
-        if _holds(self.transport) or self.should_close or _is_tls(self.transport):
+        if self.holds or self.should_close or self.plain is not None:
             self.abort()
         else:
             super().close()
@@ -107,8 +130,9 @@ class _Protocol(ResponseHandler):
 class Connector(aiohttp.TCPConnector):
     """Gives a request a connection on which nothing has been left: a new one each time unless `reuse`.
 
-    Handshakes of TLS begin one at a turn of the loop, host by host, and those of hosts that had one before apart from
-    the others: each may compute for some hundredths of a second when the server has answered.
+    What TLS has to compute for a server comes one at a turn of the loop, one registered domain after the other, and for
+    hosts that had a handshake before apart from the others: a handshake may take some hundredths of a second, and
+    servers choose when.
     """
 
     def __init__(self, *, reuse: bool, **settings: Any) -> None:  # noqa: ANN401 - as aiohttp has it
@@ -118,6 +142,7 @@ class Connector(aiohttp.TCPConnector):
         self._used: WeakSet[ResponseHandler] = WeakSet()
         self._idle: WeakKeyDictionary[ResponseHandler, None] = WeakKeyDictionary()  # what has been so for longest first
         self._greeted: dict[str, None] = {}  # hosts that a handshake was had with, the last one last
+        self._contexts: list[ContextInTurns] = []  # that serve no handshake
         self._handshakes, self._first_handshakes = Turns(), Turns()
 
     async def connect(self, *request: Any, **more: Any) -> aiohttp.connector.Connection:  # noqa: ANN401 - likewise
@@ -139,18 +164,45 @@ class Connector(aiohttp.TCPConnector):
             if new:
                 raise AnswerError("the server spoke before it was asked")
 
-    async def _create_connection(self, req: aiohttp.ClientRequest, *more: Any) -> ResponseHandler:  # noqa: ANN401 - likewise
+    async def _wrap_create_connection(
+        self,
+        *args: Any,  # noqa: ANN401 - likewise
+        req: aiohttp.ClientRequest,
+        ssl: SSLContext | None = None,
+        server_hostname: str | None = None,
+        **more: Any,  # noqa: ANN401 - likewise
+    ) -> tuple[asyncio.Transport, ResponseHandler]:
+        """Open the connection below TLS first, so that it is at hand: to be aborted, and asked what has left."""
+        plain, protocol = await super()._wrap_create_connection(*args, req=req, **more)
+        if ssl is None:
+            return plain, protocol
+        assert isinstance(protocol, _Protocol)  # noqa: S101 - for mypy; the factory makes no others
         host = req.url.raw_host or ""
-        if req.is_ssl():
-            turns = self._handshakes if host in self._greeted else self._first_handshakes
-            await turns.begin(ties_of(str(req.url.origin()))[-1].name)
-        made = await super()._create_connection(req, *more)
-        if req.is_ssl():
-            self._greeted.pop(host, None)
-            self._greeted[host] = None
-            if len(self._greeted) > _GREETED:
-                del self._greeted[next(iter(self._greeted))]
-        return made
+        turns = self._handshakes if host in self._greeted else self._first_handshakes
+        protocol.plain = plain
+        try:
+            context = self._contexts.pop() if self._contexts else ContextInTurns(ssl)
+            context.ask = _Turn(turns, ties_of(str(req.url.origin()))[-1].name, plain)
+            transport = await self._loop.start_tls(plain, protocol, context, server_hostname=server_hostname)
+        except BaseException as error:
+            plain.abort()  # which nobody else does where we are cancelled: TLS would say goodbye for 30 s
+            match error:
+                case SSLCertVerificationError():
+                    raise aiohttp.ClientConnectorCertificateError(req.connection_key, error) from error
+                case SSLError():
+                    raise aiohttp.ClientConnectorSSLError(req.connection_key, error) from error
+                case OSError():
+                    raise aiohttp.ClientConnectorError(req.connection_key, error) from error
+            raise
+        assert transport is not None  # noqa: S101 - for mypy; else there was an error
+        protocol.connection_made(transport)
+        if len(self._contexts) < _CONTEXTS:
+            self._contexts.append(context)
+        self._greeted.pop(host, None)
+        self._greeted[host] = None
+        if len(self._greeted) > _GREETED:
+            del self._greeted[next(iter(self._greeted))]
+        return transport, protocol
 
     def _release(self, key: Any, protocol: ResponseHandler, *, should_close: bool = False) -> None:  # noqa: ANN401 - likewise
         super()._release(key, protocol, should_close=should_close)
@@ -179,23 +231,23 @@ class Response(aiohttp.ClientResponse):
     async def start(self, connection: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
         """Wait for the answer's head."""
         protocol = connection.protocol
-        assert protocol is not None  # noqa: S101 - for mypy; the request goes over it
+        assert isinstance(protocol, _Protocol)  # noqa: S101 - for mypy; the connector makes no others
         await self._start(connection, protocol)
         # A writer that is still there will be cancelled, and one that has not begun notices nothing of that.
-        if self._writer is not None or _holds(protocol.transport):
+        if self._writer is not None or protocol.holds:
             protocol.force_close()
         # The library wants text that can be encoded, and a reason may be in any encoding, or none.
         self.reason = (self.reason or "").encode("ascii", "ignore").decode()
         return self
 
-    async def _start(self, connection: aiohttp.connector.Connection, _: ResponseHandler) -> None:
+    async def _start(self, connection: aiohttp.connector.Connection, _: _Protocol) -> None:
         await super().start(connection)
 
 
 class Receipt(Response):
     """An answer by which a server says, with 2xx, that it has what was sent: it counts when the request has left."""
 
-    async def _start(self, connection: aiohttp.connector.Connection, protocol: ResponseHandler) -> None:
+    async def _start(self, connection: aiohttp.connector.Connection, protocol: _Protocol) -> None:
         """Wait for the request's end, too, where the answer takes it for granted.
 
         Raises:
@@ -215,26 +267,32 @@ class Receipt(Response):
             super()._response_eof()
 
 
-async def _sent(protocol: ResponseHandler, writer: asyncio.Task[None] | None, stream: Any) -> None:  # noqa: ANN401 - aiohttp's
+async def _sent(protocol: _Protocol, writer: asyncio.Task[None] | None, stream: Any) -> None:  # noqa: ANN401 - aiohttp's
     """Return when `writer` has given all to the transport, by way of `stream`, and that all to the system."""
-    has_left = True
     if writer is not None:
         await asyncio.wait([writer])
-        has_left = stream._eof  # noqa: SLF001 - no public name tells that it came to its end
-    if (transport := protocol.transport) is not None and _holds(transport):
-        transport.set_write_buffer_limits(high=0)
-        try:
-            await protocol._drain_helper()  # noqa: SLF001 - a stream's drain, for who has no stream
-        except ConnectionResetError:
-            has_left = False
-    if not has_left:
+    has_come_to_its_end = writer is None or stream._eof  # noqa: SLF001 - it has no public name
+    if not (has_come_to_its_end and await protocol.all_has_left()):
         raise AnswerError("it was answered, but the connection ended before all of the request had left")
 
 
-def _is_tls(transport: asyncio.Transport | None) -> bool:
-    return transport is not None and transport.get_extra_info("ssl_object") is not None
+class _Turn:
+    """Lets what drives a connection's TLS go on when it is its `client`'s turn; until then nothing more is read."""
 
+    def __init__(self, turns: Turns, client: str, plain: asyncio.Transport) -> None:
+        self._turns = turns
+        self._client = client
+        self._plain = plain
+        self._waiting: asyncio.Task[None] | None = None
 
-def _holds(transport: asyncio.Transport | None) -> bool:
-    """Return whether something is still to be sent."""
-    return transport is not None and transport.get_write_buffer_size() > 0
+    def __call__(self, take: Callable[[], None]) -> None:
+        if not self._plain.is_closing():
+            self._plain.pause_reading()
+            self._waiting = asyncio.create_task(self._go_on(take))
+
+    async def _go_on(self, take: Callable[[], None]) -> None:
+        await self._turns.begin(self._client)
+        if not self._plain.is_closing():
+            take()
+            self._plain.resume_reading()
+            cast("asyncio.BufferedProtocol", self._plain.get_protocol()).buffer_updated(0)

@@ -4,7 +4,9 @@ import asyncio
 import gc
 import json
 import re
+import socket
 import ssl
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
@@ -15,9 +17,11 @@ from unittest.mock import patch
 import aiohttp
 import httpx
 import pytest
+import uvloop
 from aiohttp.client_proto import ResponseHandler
 
 from callstream.contract.raw_json import RawJson
+from callstream.runtime import connections
 from callstream.runtime.egress import EgressGuard
 from callstream.runtime.http import open_client, open_transport
 from callstream.runtime.settings import Egress
@@ -32,6 +36,8 @@ GUARD = EgressGuard(Egress(allow="127.0.0.0/8"))
 GOOD = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
 BAD = b"HTTP/1.1 500 Bad\r\ncontent-length: 0\r\n\r\n"
 MIB = 2**20
+SMALL_BUFFER = 32 * 1024  # bytes
+SIZES = list(range(60_000, 400_000, 20_000))  # bytes, of which at least one ends where TLS says that nothing is left
 
 Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -103,9 +109,20 @@ async def fetched(http: httpx.AsyncClient, url: str, **fields: Any) -> Any:
     return json.loads(found.data)
 
 
+class FewBytesGuard(EgressGuard):
+    """Its sockets hold little of what is sent, as they do towards a receiver that is far away."""
+
+    def socket(self, address: Any) -> socket.socket:
+        made = super().socket(address)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL_BUFFER)
+        return made
+
+
 @asynccontextmanager
-async def delivering(deadline: float = 5) -> AsyncIterator[Callable[..., Awaitable[Outcome]]]:
-    async with open_transport(10, GUARD) as transport:
+async def delivering(
+    deadline: float = 5, guard: EgressGuard = GUARD
+) -> AsyncIterator[Callable[..., Awaitable[Outcome]]]:
+    async with open_transport(10, guard) as transport:
         delivery = HttpDelivery(transport, timedelta(seconds=deadline))
         yield lambda url, body=b"{}": delivery.attempt(url, body, {})
 
@@ -203,6 +220,72 @@ async def test_what_is_delivered_has_left_whole_though_its_receiver_said_so_befo
         assert await deliver(server.url, large) == Delivered(200)
         assert await deliver(server.url) == Delivered(200)
     assert server.bodies == [large, b"{}"]
+
+
+class SlowReceiver:
+    """Says 200 to a head, and reads what follows when it may; in a thread, so that nothing is read ahead for it."""
+
+    def __init__(self, context: ssl.SSLContext | None, count: int) -> None:
+        self._context = context
+        self._count = count
+        self._at = socket.create_server(("127.0.0.1", 0))
+        self._at.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BUFFER)
+        self._at.settimeout(30)
+        self.port = self._at.getsockname()[1]
+        self.may_read = threading.Semaphore(0)
+        self.received: list[int] = []
+
+    def run(self) -> None:
+        with self._at:
+            for _ in range(self._count):
+                connection, _ = self._at.accept()
+                connection.settimeout(30)
+                wrap = self._context.wrap_socket if self._context else None
+                with wrap(connection, server_side=True) if wrap else connection as peer:
+                    self.received.append(self._serve(peer))
+
+    def _serve(self, peer: socket.socket) -> int:
+        """Return how many bytes came of the body."""
+        came = b""
+        while b"\r\n\r\n" not in came:
+            came += peer.recv(1_000)
+        peer.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}")
+        assert self.may_read.acquire(timeout=30)
+        head, _, body = came.partition(b"\r\n\r\n")
+        length = int(re.search(rb"(?i)content-length: *(\d+)", head)[1])  # type: ignore[index]
+        size = len(body)
+        with suppress(OSError):
+            while size < length and (piece := peer.recv(2**16)):
+                size += len(piece)
+        return size
+
+
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def test_what_is_delivered_has_left_whole_though_its_connection_closes(
+    loop: Callable[[], asyncio.AbstractEventLoop], context: ssl.SSLContext | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TLS does not tell what of it has left, and its connection is aborted when it is not needed any more."""
+    receiver = SlowReceiver(context, len(SIZES))
+    url = f"http{'s' * bool(context)}://127.0.0.1:{receiver.port}/"
+    sent = connections._sent
+
+    async def seen(*what: Any) -> None:
+        loop = asyncio.get_running_loop()
+        loop.call_later(0.05, receiver.may_read.release)  # behind what would happen at once, were it not waited for
+        await sent(*what)
+
+    async def deliver_all() -> list[Outcome]:
+        async with delivering(30, FewBytesGuard(Egress(allow="127.0.0.0/8"))) as deliver:
+            return [await deliver(url, b" " * size) for size in SIZES]
+
+    monkeypatch.setattr(connections, "_sent", seen)
+    serving = threading.Thread(target=receiver.run)
+    serving.start()
+    with asyncio.Runner(loop_factory=loop) as runner:
+        outcomes = runner.run(deliver_all())
+    serving.join()
+    assert outcomes == [Delivered(200)] * len(SIZES)
+    assert receiver.received == SIZES
 
 
 async def test_what_has_not_left_when_its_receiver_goes_is_not_delivered(context: ssl.SSLContext | None) -> None:

@@ -2,19 +2,23 @@
 
 import asyncio
 import hashlib
+import os
+import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
+import uvloop
 
 from callstream.runtime.egress import EgressGuard
-from callstream.runtime.http import open_transport
+from callstream.runtime.http import open_client, open_transport
 from callstream.runtime.settings import Egress
-from callstream.runtime.tls import client_context
+from callstream.runtime.tls import Ask, client_context
 from callstream.sharing.turns import Turns
 from stream_app.delivery import HttpDelivery
 from stream_app.outcome import Delivered, Outcome, Unreachable
@@ -68,6 +72,21 @@ async def test_a_chain_of_certificates_has_a_bound(tmp_path: Path, monkeypatch: 
         outcome = await attempt()
     assert isinstance(outcome, Unreachable)
     assert "tls: the handshake is longer than 16384 bytes" in outcome.error
+
+
+async def test_a_connection_that_is_not_needed_when_its_handshake_ends_ends_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = asyncio.get_running_loop()
+    start_tls = loop.start_tls
+
+    async def too_late(*what: Any, **more: Any) -> None:
+        await start_tls(*what, **more)
+        raise TimeoutError
+
+    monkeypatch.setattr(loop, "start_tls", too_late)
+    async with calling(tmp_path, monkeypatch) as attempt:
+        assert isinstance(await attempt(), Unreachable)
 
 
 async def test_handshakes_have_their_turns_and_those_of_unknown_hosts_apart(
@@ -149,3 +168,96 @@ def test_a_group_that_costs_a_fifth_of_a_second_is_not_taken(cut: Callable[[byte
     assert {client.hears(piece) for piece in pieces} <= {b""}
     with pytest.raises(ssl.SSLError, match=r"no elliptic curve|in pieces"):
         client.hears(last)
+
+
+class Pair:
+    """A client and a server behind their handshake, without a network; the client asks for turns where it may `ask`."""
+
+    def __init__(self, directory: Path, monkeypatch: pytest.MonkeyPatch, ask: Ask | None = None, **server: int) -> None:
+        context = self_signed(directory)
+        for name, value in server.items():
+            setattr(context, name, value)
+        monkeypatch.setenv("SSL_CERT_FILE", str(directory / "certificate.pem"))
+        self.to_client, self.to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
+        own = client_context()
+        self.client = own.wrap_bio(self.to_client, self.to_server, server_hostname="127.0.0.1")
+        self.server = context.wrap_bio(self.to_server, self.to_client, server_side=True)
+        for side in (self.client, self.server, self.client, self.server):
+            with suppress(ssl.SSLWantReadError):
+                side.do_handshake()
+        self.client.ask = ask  # type: ignore[attr-defined] # as it is of its class
+        assert self.client.version()
+
+    def says(self, data: bytes) -> bytes:
+        """Let the server say that; return what the client reads."""
+        self.server.write(data)
+        return self.client.read(2**16)
+
+
+def test_what_comes_behind_a_handshake_has_to_hold_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pair = Pair(tmp_path, monkeypatch, num_tickets=200)  # of a quarter KiB each
+    with pytest.raises(ssl.SSLError, match="holds too little"):
+        pair.says(b"data")
+
+
+def test_tickets_as_servers_give_them_out_are_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    pair = Pair(tmp_path, monkeypatch, asked.append, num_tickets=4)
+    for _ in range(100):
+        assert pair.says(b"a short answer") == b"a short answer"
+    assert not asked
+
+
+def test_nobody_asks_for_another_handshake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pair = Pair(tmp_path, monkeypatch)
+    pair.to_client.write(record(22, b"\0\0\0\0"))
+    with pytest.raises(ssl.SSLError, match="another handshake"):
+        pair.client.read(2**16)
+
+
+def test_a_record_that_may_hold_much_has_its_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Callable[[], None]] = []
+    pair = Pair(tmp_path, monkeypatch, asked.append)
+    large = b"x" * 10_000
+    with pytest.raises(ssl.SSLWantReadError):
+        pair.says(large)
+    with pytest.raises(ssl.SSLWantReadError):
+        pair.client.read(2**16)
+    assert len(asked) == 1, "once"
+    asked.pop()()
+    assert pair.client.read(2**16) == large
+    assert pair.says(b"y" * 9_000) == b"y" * 9_000, "as much was data before"
+    assert not asked
+
+
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def test_a_large_answer_that_ends_its_connection_comes_whole(
+    loop: Callable[[], asyncio.AbstractEventLoop], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its end is not read while it waits for its turn."""
+    text = b'"' + b"a" * 50_000 + b'"'
+    begin = Turns.begin
+
+    async def begin_late(turns: Turns, client: str) -> None:
+        for _ in range(100):
+            await asyncio.sleep(0)
+        await begin(turns, client)
+
+    monkeypatch.setattr(Turns, "begin", begin_late)
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: %d\r\n\r\n%b" % (len(text), text))
+        await writer.drain()
+        with socket.socket(fileno=os.dup(writer.get_extra_info("socket").fileno())) as below:
+            below.shutdown(socket.SHUT_WR)  # as servers do that say no goodbye
+
+    async def ask() -> bytes:
+        server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=self_signed(tmp_path))
+        async with server, open_client(10, EgressGuard(Egress(allow="127.0.0.0/8"))) as http:
+            response = await http.get(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
+        return response.content
+
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "certificate.pem"))
+    with asyncio.Runner(loop_factory=loop) as runner:
+        assert runner.run(ask()) == text
