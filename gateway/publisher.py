@@ -175,9 +175,8 @@ class KafkaPublisher:
             if self._producer is not None and self._producer.died:
                 log.error("producer.died", in_flight=self._room.records)
                 dead, self._producer = self._producer, None
-                self._end_beside(
-                    dead, self._deadline
-                )  # which may take the deadline, and nothing could be stored for so long
+                # Beside: it may take the deadline, and nothing could be stored for so long.
+                self._end_beside(dead, self._deadline)
             if self._producer is None:
                 self._producer = await self._start()
             if self._producer is not None:
@@ -221,7 +220,7 @@ class KafkaPublisher:
         ending.add_done_callback(self._ending.discard)
 
     async def _stop(self, producer: Producer, within: float) -> None:
-        """Flush and close; what the broker does not acknowledge `within` seconds is given up, as is its answer."""
+        """Flush and close; what the broker does not acknowledge `within` so many seconds is given up, as is its answer."""
         if (error := await producer.end(within)) is not None:
             log.warning("producer.cut-short", in_flight=self._room.records, error=error)
 
