@@ -220,7 +220,7 @@ class KafkaPublisher:
         ending.add_done_callback(self._ending.discard)
 
     async def _stop(self, producer: Producer, within: float) -> None:
-        """Flush and close; what the broker does not acknowledge `within` so many seconds is given up, as is its answer."""
+        """Flush and close; what the broker does not acknowledge `within` seconds is given up, as is its answer."""
         if (error := await producer.end(within)) is not None:
             log.warning("producer.cut-short", in_flight=self._room.records, error=error)
 

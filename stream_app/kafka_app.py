@@ -96,7 +96,9 @@ class KafkaApp(faust.App):
             async for event in stream.noack().events():
                 await self._admit(event.message)
                 # A stream gives one a turn of the event loop, and turns are long where fetches have much to do.
-                for _ in range(min(IN_A_TURN - 1, queue.qsize())):
+                for _ in range(IN_A_TURN - 1):
+                    if queue.empty():  # which a rebalance makes it, while we wait
+                        break
                     await self._admit(queue.get_nowait().message)
 
         self.agent(source, name="admit")(admit)

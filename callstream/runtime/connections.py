@@ -181,9 +181,13 @@ class Connector(aiohttp.TCPConnector):
         turns = self._handshakes if host in self._greeted else self._first_handshakes
         protocol.plain = plain
         try:
+            _check_open(plain)  # or the loop would take the end that came already for a good one
             context = self._contexts.pop() if self._contexts else ContextInTurns(ssl)
             context.ask = _Turn(turns, ties_of(str(req.url.origin()))[-1].name, plain)
             transport = await self._loop.start_tls(plain, protocol, context, server_hostname=server_hostname)
+            _check_open(plain)
+            assert transport is not None  # noqa: S101 - for mypy; else there was an error
+            protocol.connection_made(transport)
         except BaseException as error:
             plain.abort()  # which nobody else does where we are cancelled: TLS would say goodbye for 30 s
             match error:
@@ -194,8 +198,6 @@ class Connector(aiohttp.TCPConnector):
                 case OSError():
                     raise aiohttp.ClientConnectorError(req.connection_key, error) from error
             raise
-        assert transport is not None  # noqa: S101 - for mypy; else there was an error
-        protocol.connection_made(transport)
         if len(self._contexts) < _CONTEXTS:
             self._contexts.append(context)
         self._greeted.pop(host, None)
@@ -274,6 +276,11 @@ async def _sent(protocol: _Protocol, writer: asyncio.Task[None] | None, stream: 
     has_come_to_its_end = writer is None or stream._eof  # noqa: SLF001 - it has no public name
     if not (has_come_to_its_end and await protocol.all_has_left()):
         raise AnswerError("it was answered, but the connection ended before all of the request had left")
+
+
+def _check_open(plain: asyncio.Transport) -> None:
+    if plain.is_closing():
+        raise ConnectionResetError
 
 
 class _Turn:

@@ -14,7 +14,6 @@ Ask = Callable[[Callable[[], None]], None]  # calls what it is given when it is 
 _HANDSHAKE_LIMIT = 16 * 1024
 
 # Behind it, in bytes. A record that is full of the smallest messages, tickets for sessions, takes 15 ms.
-_FREE = 2 * 1024  # what needs no turn: two tickets, or a short answer
 _MUCH = 16 * 1024  # records without data, beside a quarter of what is data
 _SAID = 1024  # what we say to what is read
 
@@ -30,7 +29,7 @@ class _Object(ssl.SSLObject):
     """Bounds what a server may have us compute, and does it in turns; `read` and `do_handshake` are called as it comes.
 
     OpenSSL works off all that it is given, and tells of data alone. So it gets a record at a time, and what is behind
-    that waits here: a handshake's flight, and a record that may hold much without data, until it is its turn.
+    that waits here; a handshake's flight waits until it is its turn.
     """
 
     ask: Ask | None = None
@@ -91,15 +90,12 @@ class _Object(ssl.SSLObject):
         return super().pending() + len(self._behind)
 
     def _give_record(self) -> int:
-        """Give OpenSSL the next record; return its size, 0 where it is not complete, or has to wait for its turn."""
+        """Give OpenSSL the next record; return its size, 0 where it is not complete."""
         size = _record_size(self._behind)
         if not size:
             return 0
         if self._behind[0] == _HANDSHAKE:
             _fail("the server asks for another handshake")  # to each request of 4 bytes we would say no
-        is_dear = self._empty > _FREE or size > max(_FREE, self._data)
-        if is_dear and not self._may_go_on():
-            return 0
         self._incoming.write(self._behind[:size])
         del self._behind[:size]
         return size

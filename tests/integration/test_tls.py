@@ -215,21 +215,6 @@ def test_nobody_asks_for_another_handshake(tmp_path: Path, monkeypatch: pytest.M
         pair.client.read(2**16)
 
 
-def test_a_record_that_may_hold_much_has_its_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[Callable[[], None]] = []
-    pair = Pair(tmp_path, monkeypatch, asked.append)
-    large = b"x" * 10_000
-    with pytest.raises(ssl.SSLWantReadError):
-        pair.says(large)
-    with pytest.raises(ssl.SSLWantReadError):
-        pair.client.read(2**16)
-    assert len(asked) == 1, "once"
-    asked.pop()()
-    assert pair.client.read(2**16) == large
-    assert pair.says(b"y" * 9_000) == b"y" * 9_000, "as much was data before"
-    assert not asked
-
-
 @pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
 def test_a_large_answer_that_ends_its_connection_comes_whole(
     loop: Callable[[], asyncio.AbstractEventLoop], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
