@@ -246,3 +246,17 @@ def test_a_large_answer_that_ends_its_connection_comes_whole(
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "certificate.pem"))
     with asyncio.Runner(loop_factory=loop) as runner:
         assert runner.run(ask()) == text
+
+
+def test_a_server_that_takes_a_connection_and_ends_it_has_disconnected() -> None:
+    async def ask() -> set[Outcome]:
+        server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+        url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        async with server, open_transport(50, EgressGuard(Egress(allow="127.0.0.0/8"))) as transport:
+            delivery = HttpDelivery(transport, timedelta(seconds=60))
+            return set(await asyncio.gather(*(delivery.attempt(url, b"{}", {}) for _ in range(50))))
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        outcomes = runner.run(ask())
+    assert all(isinstance(outcome, Unreachable) for outcome in outcomes)
+    assert not [outcome for outcome in outcomes if "negative" in str(outcome)]

@@ -109,6 +109,22 @@ class Stream:
             yield self.queue.get_nowait()
 
 
+async def test_a_rebalance_that_empties_the_queue_while_a_log_is_begun_anew_ends_nothing() -> None:
+    stream = Stream([message(offset) for offset in range(3)])
+    admitted: list[int] = []
+
+    async def admit(each: Any) -> None:
+        admitted.append(each.offset)
+        while each.offset == 1 and not stream.queue.empty():
+            stream.queue.get_nowait()  # as Faust clears it
+
+    agents: list[Any] = []
+    app: Any = SimpleNamespace(topic=lambda *_, **__: None, agent=lambda _, name: agents.append, _admit=admit)  # noqa: ARG005 - Faust's
+    KafkaApp.read(app, ["requests"], workload=app, suspects=app)
+    await agents[0](stream)
+    assert admitted == [0, 1]
+
+
 async def admitted(messages: list[Any]) -> tuple[list[int], int]:
     """Return the offsets that reach the workload, and in how many turns."""
     records: list[Record] = []
