@@ -6,10 +6,9 @@ taken for the answer to the next request, and a request that was answered before
 
 import asyncio
 import io
-from collections.abc import Callable
 from functools import partial
 from ssl import SSLCertVerificationError, SSLContext, SSLError
-from typing import Any, cast
+from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
 import aiohttp
@@ -17,7 +16,7 @@ from aiohttp.client_proto import ResponseHandler
 
 from callstream.contract.framing import is_mostly_framing
 from callstream.runtime.ties import ties_of
-from callstream.runtime.tls import ContextInTurns
+from callstream.runtime.tls import ContextInTurns, Turn
 from callstream.sharing.turns import Turns
 
 _HEAD_LIMIT = 16 * 1024  # bytes before an answer's body, with the interim answers (1xx) before it
@@ -183,7 +182,7 @@ class Connector(aiohttp.TCPConnector):
         try:
             _check_open(plain)  # or the loop would take the end that came already for a good one
             context = self._contexts.pop() if self._contexts else ContextInTurns(ssl)
-            context.ask = _Turn(turns, ties_of(str(req.url.origin()))[-1].name, plain)
+            context.ask = Turn(turns, ties_of(str(req.url.origin()))[-1].name, plain)
             transport = await self._loop.start_tls(plain, protocol, context, server_hostname=server_hostname)
             _check_open(plain)
             assert transport is not None  # noqa: S101 - for mypy; else there was an error
@@ -228,8 +227,6 @@ class Request(aiohttp.ClientRequest):
 class Response(aiohttp.ClientResponse):
     """An answer whose connection serves no other request if its own had not left by then."""
 
-    _sending = False  # the request, of which the answer's end cancels what is left
-
     async def start(self, connection: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
         """Wait for the answer's head."""
         protocol = connection.protocol
@@ -248,6 +245,8 @@ class Response(aiohttp.ClientResponse):
 
 class Receipt(Response):
     """An answer by which a server says, with 2xx, that it has what was sent: it counts when the request has left."""
+
+    _sending = False  # the request, of which the answer's end cancels what is left
 
     async def _start(self, connection: aiohttp.connector.Connection, protocol: _Protocol) -> None:
         """Wait for the request's end, too, where the answer takes it for granted.
@@ -281,25 +280,3 @@ async def _sent(protocol: _Protocol, writer: asyncio.Task[None] | None, stream: 
 def _check_open(plain: asyncio.Transport) -> None:
     if plain.is_closing():
         raise ConnectionResetError
-
-
-class _Turn:
-    """Lets what drives a connection's TLS go on when it is its `client`'s turn; until then nothing more is read."""
-
-    def __init__(self, turns: Turns, client: str, plain: asyncio.Transport) -> None:
-        self._turns = turns
-        self._client = client
-        self._plain = plain
-        self._waiting: asyncio.Task[None] | None = None
-
-    def __call__(self, take: Callable[[], None]) -> None:
-        if not self._plain.is_closing():
-            self._plain.pause_reading()
-            self._waiting = asyncio.create_task(self._go_on(take))
-
-    async def _go_on(self, take: Callable[[], None]) -> None:
-        await self._turns.begin(self._client)
-        if not self._plain.is_closing():
-            take()
-            self._plain.resume_reading()
-            cast("asyncio.BufferedProtocol", self._plain.get_protocol()).buffer_updated(0)

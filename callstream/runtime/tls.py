@@ -1,10 +1,14 @@
 """TLS out: what a server may have us compute, before its handshake ends and behind it."""
 
+import asyncio
 import hashlib
 import re
 import ssl
 from collections.abc import Callable
-from typing import Any, NoReturn, Self
+from typing import Any, NoReturn, Self, cast
+
+from callstream.contract.framing import is_mostly_framing
+from callstream.sharing.turns import Turns
 
 Ask = Callable[[Callable[[], None]], None]  # calls what it is given when it is its turn, and then who drives the object
 
@@ -13,9 +17,7 @@ Ask = Callable[[Callable[[], None]], None]  # calls what it is given when it is 
 # and a server that asks for a client's certificate may name the authorities that it takes.
 _HANDSHAKE_LIMIT = 16 * 1024
 
-# Behind it, in bytes. A record that is full of the smallest messages, tickets for sessions, takes 15 ms.
-_MUCH = 16 * 1024  # records without data, beside a quarter of what is data
-_SAID = 1024  # what we say to what is read
+_SAID = 1024  # bytes that we say, behind it, to what is read
 
 # As RFC 8446 has them.
 _RECORD_HEAD, _MESSAGE_HEAD = 5, 4  # bytes
@@ -38,7 +40,8 @@ class _Object(ssl.SSLObject):
     _behind: bytearray  # what OpenSSL has not got
     _records: bytearray | None  # what came of the records until the server's hello
     _came = 0  # bytes of the handshake
-    # Bytes behind the handshake: of records without data, of data, and of what we said to them.
+    # Bytes behind the handshake: of records without data, of data, and of what we said to them. A record of 16 KiB that
+    # is full of the smallest messages, tickets for sessions, takes 15 ms.
     _empty = _data = _said = 0
     _asked = _has_turn = False
 
@@ -74,7 +77,7 @@ class _Object(ssl.SSLObject):
             except ssl.SSLWantReadError:
                 self._empty += given
                 self._said += self._outgoing.pending - said
-                if self._empty > _MUCH + self._data // 4:
+                if is_mostly_framing(self._empty + self._data, self._data):
                     _fail("what comes over TLS holds too little")
                 if self._said > _SAID:
                     _fail("the server asks for new keys again and again")
@@ -134,6 +137,28 @@ def _record_size(records: bytearray) -> int:
     if size > _LARGEST_RECORD:
         _fail("a record is too large")
     return size if len(records) >= max(size, _RECORD_HEAD) else 0
+
+
+class Turn:
+    """Asks for a connection: lets what drives its TLS go on in its `client`'s turn; until then nothing more is read."""
+
+    def __init__(self, turns: Turns, client: str, plain: asyncio.Transport) -> None:
+        self._turns = turns
+        self._client = client
+        self._plain = plain
+        self._waiting: asyncio.Task[None] | None = None
+
+    def __call__(self, take: Callable[[], None]) -> None:
+        if not self._plain.is_closing():
+            self._plain.pause_reading()
+            self._waiting = asyncio.create_task(self._go_on(take))
+
+    async def _go_on(self, take: Callable[[], None]) -> None:
+        await self._turns.begin(self._client)
+        if not self._plain.is_closing():
+            take()
+            self._plain.resume_reading()
+            cast("asyncio.BufferedProtocol", self._plain.get_protocol()).buffer_updated(0)
 
 
 class ContextInTurns(ssl.SSLContext):
