@@ -54,11 +54,20 @@ class _Protocol(ResponseHandler):
         below = (self.transport, self.plain)
         return any(each is not None and each.get_write_buffer_size() > 0 for each in below)
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Let TLS stop reading as well, which else begins to at 256 KiB that nobody asked for."""
-        super().connection_made(transport)
-        if (limit := getattr(transport, "set_read_buffer_limits", None)) is not None:
-            limit(high=BUFFER)
+    def _pause_transport_reading(self) -> None:
+        """Stop below TLS as well, which else reads 256 KiB on, and drops them where the connection ends meanwhile."""
+        super()._pause_transport_reading()
+        if self.plain is not None and not self.plain.is_closing():
+            self.plain.pause_reading()
+
+    def _resume_transport_reading(self) -> None:
+        super()._resume_transport_reading()
+        if self.plain is not None:
+            self._loop.call_soon(self._resume_plain)  # behind what TLS still holds, which it reads first
+
+    def _resume_plain(self) -> None:
+        if self.plain is not None and not (self._reading_paused or self._buffer_paused or self.plain.is_closing()):
+            self.plain.resume_reading()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._cut_off = self.holds

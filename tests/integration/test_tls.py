@@ -6,11 +6,13 @@ import os
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import pytest
 import uvloop
@@ -246,6 +248,45 @@ def test_a_large_answer_that_ends_its_connection_comes_whole(
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "certificate.pem"))
     with asyncio.Runner(loop_factory=loop) as runner:
         assert runner.run(ask()) == text
+
+
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def test_a_reader_that_is_slower_than_a_server_which_ends_its_connection_gets_all(
+    loop: Callable[[], asyncio.AbstractEventLoop], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What TLS holds when the connection ends is dropped; so that end is not read before."""
+    sizes = range(60_000, 160_000, 4_000)  # the system gives some in such pieces that TLS holds the last
+    ended: list[socket.socket] = []
+
+    def answer(client: socket.socket, size: int) -> None:
+        client.settimeout(10)
+        with context.wrap_socket(client, server_side=True) as tls:
+            tls.recv(2**16)
+            tls.sendall(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % size + b"a" * size)
+        ended.append(client)
+
+    async def read(http: httpx.AsyncClient, url: str) -> int:
+        got = 0
+        async with http.stream("GET", url) as response:
+            async for piece in response.aiter_raw():
+                got += len(piece)
+                await eventually(lambda: len(ended) == len(sizes))
+                for _ in range(300):  # the loop reads what is there
+                    await asyncio.sleep(0)
+        return got
+
+    async def ask(port: int) -> list[int]:
+        async with open_client(100, EgressGuard(Egress(allow="127.0.0.0/8"))) as http:
+            return sorted(await asyncio.gather(*(read(http, f"https://127.0.0.1:{port}/") for _ in sizes)))
+
+    context = self_signed(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "certificate.pem"))
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1 + len(sizes)) as threads:
+        server.settimeout(10)
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, sizes[-1])  # so that it is done though nobody reads
+        threads.submit(lambda: [threads.submit(answer, server.accept()[0], size) for size in sizes])
+        with asyncio.Runner(loop_factory=loop) as runner:
+            assert runner.run(ask(server.getsockname()[1])) == [*sizes]
 
 
 def test_a_server_that_takes_a_connection_and_ends_it_has_disconnected() -> None:
