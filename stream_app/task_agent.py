@@ -122,7 +122,7 @@ class TaskAgent:
         request = read(record, task.request, self._body_limit, self._item_limit)
         items: Sequence[Item] = request.message
         if len(items) > _FEW:
-            items = PackedItems(task.item, record.value or b"")
+            items = PackedItems(task.request, record.value or b"")
         return task_id, request.callback_url, items
 
     async def _write(self, record: Record, result: WrittenResult, items: Sequence[Item], *, too_large: bool) -> None:

@@ -10,7 +10,7 @@ import pydantic_core
 from pydantic import ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from callstream.contract.messages import Item
+from callstream.contract.messages import Item, TaskRequest
 from callstream.contract.raw_json import without_collection, without_strings
 
 ItemT = TypeVar("ItemT", bound=Item)
@@ -59,16 +59,16 @@ def check_item_count(body: bytes, limit: int) -> None:
 
 
 class PackedItems(Sequence[ItemT], Generic[ItemT]):
-    """The items of the valid request in `body`, each built anew whenever it is asked for.
+    """The items of the valid request in `body`, each read anew, as the request reads them, whenever it is asked for.
 
     As models they take thirty times as much; so only those have it that are under way.
     """
 
-    __slots__ = ("_data", "_ends", "_model")
+    __slots__ = ("_data", "_ends", "_request")
 
-    def __init__(self, model: type[ItemT], body: bytes) -> None:
+    def __init__(self, request: type[TaskRequest[ItemT]], body: bytes) -> None:
         items = [bytes(item) for item in _items(body)]
-        self._model = model
+        self._request = request
         self._data = b"".join(items)
         self._ends = array("L", accumulate(map(len, items), initial=0))
 
@@ -89,7 +89,7 @@ class PackedItems(Sequence[ItemT], Generic[ItemT]):
         return (self._build(start, end) for start, end in pairwise(self._ends))
 
     def _build(self, start: int, end: int) -> ItemT:
-        return self._model.model_validate_json(self._data[start:end])
+        return self._request.model_validate_json(b'{"message":[%b]}' % self._data[start:end]).message[0]
 
 
 def _items(body: bytes) -> Sequence[bytes | msgspec.Raw]:

@@ -2,11 +2,13 @@
 
 import json
 import sys
+from datetime import date
+from decimal import Decimal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
+from pydantic import ConfigDict, ValidationError
 
 from callstream.contract.items import PackedItems, check_density, check_item_count
 from callstream.contract.messages import Item, TaskRequest
@@ -18,21 +20,35 @@ class Number(Item):
     number: float = 0
 
 
+class Ambiguous(Item):
+    """Reads otherwise where each value comes as JSON than where it comes as Python's."""
+
+    model_config = ConfigDict(strict=True)
+    when: date | str
+    much: Decimal | str
+    both: list[int] | tuple[int, ...]
+
+
 def request(*items: bytes, before: bytes = b"", behind: bytes = b"") -> bytes:
     return b'{%b"message": [%b]%b}' % (before, b" ,\n".join(items), behind)
 
 
 def packed(*items: bytes) -> PackedItems[Number]:
-    return PackedItems(Number, request(*items))
+    return PackedItems(TaskRequest[Number], request(*items))
 
 
 @given(st.lists(st.builds(Number, name=st.text(), number=st.floats()), max_size=20))
 def test_what_is_packed_is_what_the_request_has(items: list[Number]) -> None:
     body = json.dumps({"message": [item.model_dump() for item in items]}).encode()
     read = TaskRequest[Number].model_validate_json(body).message
-    kept = PackedItems(Number, body)
+    kept = PackedItems(TaskRequest[Number], body)
     assert list(map(repr, kept)) == list(map(repr, read)) == [repr(kept[at]) for at in range(len(kept))]  # as of NaN
     assert repr(kept[::2]) == repr(read[::2])
+
+
+def test_what_is_packed_has_the_types_that_the_request_has() -> None:
+    body = request(b'{"name":"a","when":"2024-01-01","much":"1.5","both":[1]}')
+    assert list(PackedItems(TaskRequest[Ambiguous], body)) == TaskRequest[Ambiguous].model_validate_json(body).message
 
 
 def test_an_item_that_is_not_there_is_an_index_error() -> None:
