@@ -71,6 +71,9 @@ class _Protocol(ResponseHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._cut_off = self.holds
+        # TLS reads an end together with what came before it. That was stopped in the midst: it is read first.
+        while self._reading_paused and self._parser is not None:
+            self.resume_reading()
         super().connection_lost(exc)
 
     async def all_has_left(self) -> bool:
@@ -117,7 +120,10 @@ class _Protocol(ResponseHandler):
     def _read_body(self, data: bytes) -> None:
         super().data_received(data)
         self._wire += len(data)
-        if self._payload is not None and is_mostly_framing(self._wire, self._payload.total_bytes):
+        # A parser that was stopped has not counted all of it yet.
+        if self._reading_paused or self._payload is None:
+            return
+        if is_mostly_framing(self._wire, self._payload.total_bytes):
             self._refuse("the chunks are too small, or what comes with them too large")
 
     def close(self) -> None:

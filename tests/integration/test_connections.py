@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
+from unittest.mock import Mock, patch
 
 import aiohttp
 import httpx
@@ -32,6 +32,7 @@ from stream_app.outcome import Delivered, Failed, Outcome, Unreachable
 from tests.support.tls import self_signed
 from tests.support.waiting import eventually
 
+CHUNK = b"fa0\r\n%b\r\n" % (b"a" * 4_000)
 GUARD = EgressGuard(Egress(allow="127.0.0.0/8"))
 GOOD = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
 BAD = b"HTTP/1.1 500 Bad\r\ncontent-length: 0\r\n\r\n"
@@ -439,3 +440,12 @@ async def test_an_answer_counts_by_its_status_whatever_its_reason_phrase(reason:
     async with serving(saying(answer)) as server, delivering() as deliver, open_client(10, GUARD) as http:
         assert await deliver(server.url) == Delivered(201)
         assert await fetched(http, server.url) == 7
+
+
+async def test_what_waits_to_be_parsed_does_not_count_as_framing() -> None:
+    protocol = connections._Protocol(asyncio.get_running_loop())
+    protocol.connection_made(Mock(asyncio.Transport, get_extra_info=lambda *_: None))
+    protocol.set_response_params(read_bufsize=connections.BUFFER)
+    protocol.data_received(CHUNKED + CHUNK * 50 + b"0\r\n\r\n")
+    _, payload = await protocol.read()
+    assert await payload.read() == b"a" * 200_000

@@ -250,11 +250,17 @@ def test_a_large_answer_that_ends_its_connection_comes_whole(
         assert runner.run(ask()) == text
 
 
+@pytest.mark.parametrize("chunked", [False, True], ids=["of-a-length", "chunked"])
+@pytest.mark.parametrize("says_goodbye", [False, True], ids=["silent", "goodbye"])
 @pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
 def test_a_reader_that_is_slower_than_a_server_which_ends_its_connection_gets_all(
-    loop: Callable[[], asyncio.AbstractEventLoop], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    loop: Callable[[], asyncio.AbstractEventLoop],
+    says_goodbye: bool,  # noqa: FBT001 - pytest's
+    chunked: bool,  # noqa: FBT001 - likewise
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What TLS holds when the connection ends is dropped; so that end is not read before."""
+    """What TLS or the parser holds when the connection ends is not dropped."""
     sizes = range(60_000, 160_000, 4_000)  # the system gives some in such pieces that TLS holds the last
     ended: list[socket.socket] = []
 
@@ -262,8 +268,13 @@ def test_a_reader_that_is_slower_than_a_server_which_ends_its_connection_gets_al
         client.settimeout(10)
         with context.wrap_socket(client, server_side=True) as tls:
             tls.recv(2**16)
-            tls.sendall(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % size + b"a" * size)
-        ended.append(client)
+            framing = b"transfer-encoding: chunked" if chunked else b"content-length: %d" % size
+            body = b"fa0\r\n%b\r\n" % (b"a" * 4_000) * (size // 4_000) + b"0\r\n\r\n" if chunked else b"a" * size
+            tls.sendall(b"HTTP/1.1 200 OK\r\nconnection: close\r\n%b\r\n\r\n%b" % (framing, body))
+            ended.append(client)
+            if says_goodbye:
+                with suppress(OSError):  # which we do not answer
+                    tls.unwrap()
 
     async def read(http: httpx.AsyncClient, url: str) -> int:
         got = 0
