@@ -12,6 +12,7 @@ from callstream.contract.raw_json import without_collection
 from callstream.contract.records import Record
 from callstream.contract.sizes import cut
 from callstream.contract.validation import first_errors
+from callstream.tasks.outcome import failure
 
 MessageT = TypeVar("MessageT", bound=BaseModel)
 _SHOWN = 5  # validation errors named in a dead letter
@@ -75,6 +76,8 @@ def read(record: Record, model: type[MessageT], limit: int, item_limit: int) -> 
             return model.model_validate_json(record.value)
     except ValidationError as error:
         text = _told(error)
+    except BaseException as error:  # noqa: BLE001 - whatever a validator of its model raises is this record's
+        text = failure(error).text
     raise UnreadableError(Reason.UNREADABLE, text)  # not from the error, which holds on to all that is wrong
 
 

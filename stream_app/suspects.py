@@ -210,7 +210,9 @@ class Suspects:
         except ProduceError:  # the broker's fault and no record's
             await self._excuse()
             raise
-        except Exception:
+        except asyncio.CancelledError:
+            raise
+        except BaseException:
             self._failed.add(record.partition)
             raise
 

@@ -22,22 +22,17 @@ class Failed(NamedTuple):
 
 
 def failure(error: BaseException) -> Failed:
-    """Return what the receiver reads of `error`."""
-    if isinstance(error, TaskError):
-        text = str(error)
-    elif isinstance(error, asyncio.CancelledError):
-        text = "the work was cancelled"
-    else:
-        text = traceback.format_exception_only(error)[-1].strip()
-    return Failed(cut(text))  # which may repeat what a foreign server answered, or hold what UTF-8 does not have
-
-
-def outcome(handler: Callable[..., Any], item: Item) -> Any:  # noqa: ANN401 - whatever a handler returns
-    """Call `handler` where nothing that it raises may go further, SystemExit included."""
+    """Return what the receiver reads of `error`; never raises, though to read one may run code of its own."""
     try:
-        return handler(item)
-    except BaseException as error:  # noqa: BLE001 - a handler's bug is its item's and not the thread's
-        return failure(error)
+        if isinstance(error, TaskError):
+            text = str(error)
+        elif isinstance(error, asyncio.CancelledError):
+            text = "the work was cancelled"
+        else:
+            text = traceback.format_exception_only(error)[-1].strip()
+        return Failed(cut(text))  # which may repeat what a foreign server answered, or hold what UTF-8 does not have
+    except BaseException:  # noqa: BLE001 - likewise
+        return Failed("an error whose text cannot be read")
 
 
 def as_json(value: object) -> RawJson | Failed:
@@ -57,6 +52,9 @@ def as_json(value: object) -> RawJson | Failed:
 
 
 def json_outcome(handler: Callable[..., Any], item: Item) -> Any:  # noqa: ANN401 - what is awaited is whatever it is
-    """Return the outcome as JSON, except where it is still to be awaited."""
-    value = outcome(handler, item)
-    return value if inspect.isawaitable(value) else as_json(value)
+    """Return the outcome as JSON, except where it is still to be awaited; nothing that is raised goes further."""
+    try:
+        value = handler(item)
+        return value if inspect.isawaitable(value) else as_json(value)
+    except BaseException as error:  # noqa: BLE001 - a handler's bug, SystemExit included, is its item's and not the thread's
+        return failure(error)

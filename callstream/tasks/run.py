@@ -114,7 +114,7 @@ async def run_items(
                 await _take_at_last(context.answers, _size(item, outcome), deadline)
             kept.add(number, item, outcome)
 
-    if task.runs == "inline" or len(items) <= 1:
+    if task.runs == "inline":
         await work()
     else:
         async with asyncio.TaskGroup() as workers:
@@ -194,10 +194,9 @@ async def _run(
             except BaseException:
                 context.answers.give(taken)
                 raise
-    except Exception as error:  # noqa: BLE001 - a handler's bug is the receiver's to know and not the partition's to feel
-        return failure(error)
-    except asyncio.CancelledError as error:
-        if (current := asyncio.current_task()) and current.cancelling():
+    except BaseException as error:
+        # A handler's bug, SystemExit included, is the receiver's to know and not the partition's to feel.
+        if isinstance(error, asyncio.CancelledError) and (current := asyncio.current_task()) and current.cancelling():
             raise  # we are cancelled, and not something that the handler awaited
         return failure(error)
     return outcome

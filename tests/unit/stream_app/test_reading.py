@@ -2,12 +2,12 @@
 
 import re
 import tracemalloc
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel
+from pydantic import BaseModel, model_validator
 
 from callstream.contract.dead_letters import Reason
 from callstream.contract.messages import Item, TaskRequest
@@ -96,6 +96,20 @@ def peak_without(fields: int) -> int:
 def test_an_item_that_lacks_all_its_fields_takes_no_more_memory_than_one_that_lacks_one() -> None:
     """Each error had the item built anew: a batch of such records ended the process."""
     assert peak_without(5) < 1.5 * peak_without(1)
+
+
+class Fragile(TaskRequest[Item]):
+    @model_validator(mode="after")
+    def fail(self) -> NoReturn:
+        raise FAILING[self.message[0].name]
+
+
+FAILING: dict[str, BaseException] = {"bug": KeyError("num_3"), "exit": SystemExit(3)}
+
+
+@pytest.mark.parametrize(("name", "text"), [("bug", "KeyError: 'num_3'"), ("exit", "SystemExit: 3")])
+def test_whatever_a_validator_raises_is_its_records(name: str, text: str) -> None:
+    assert reason(REQUEST | {"message": [{"name": name}]}, Fragile) == (Reason.UNREADABLE, text)
 
 
 def test_an_address_is_found_beside_what_pydantic_alone_reads() -> None:

@@ -365,12 +365,13 @@ async def test_a_try_is_not_begun_before_it_is_counted_durably() -> None:
         pytest.param(
             RuntimeError("our bug"), Note(OWN, 6, 2, 10, 5, 2, 1), id="a record that ends the process has killed it"
         ),
+        pytest.param(GeneratorExit(), Note(OWN, 6, 2, 10, 5, 2, 1), id="likewise if it is no usual error"),
         pytest.param(
             ProduceError("no broker"), Note("", 6, 2, 10, 5, 1, 1), id="a broker that is away is no record's fault"
         ),
     ],
 )
-async def test_who_ends_the_process(error: Exception, left: Note) -> None:
+async def test_who_ends_the_process(error: BaseException, left: Note) -> None:
     async def work(_: Record) -> None:
         raise error
 

@@ -160,6 +160,11 @@ class UnprintableError(Exception):
         raise ValueError
 
 
+class UnprintableTaskError(TaskError):
+    def __str__(self) -> NoReturn:
+        raise SystemExit
+
+
 @pytest.mark.parametrize(
     ("error", "text"),
     [
@@ -171,6 +176,10 @@ class UnprintableError(Exception):
         (FileNotFoundError("name\udcff"), "name\\udcff"),
         (TaskError("half a pair: \ud83d"), "half a pair: \\ud83d"),
         (asyncio.CancelledError(), "cancelled"),
+        (SystemExit(3), "SystemExit: 3"),
+        (KeyboardInterrupt(), "KeyboardInterrupt"),
+        (GeneratorExit(), "GeneratorExit"),
+        (UnprintableTaskError(), "cannot be read"),
     ],
 )
 @pytest.mark.parametrize("kind", TASKS)
@@ -222,6 +231,16 @@ async def test_when_the_task_is_cancelled_its_items_are_and_nothing_is_returned(
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
+
+
+async def test_a_handler_that_cancels_its_task_has_cancelled_its_item_alone() -> None:
+    async def cancel() -> None:
+        current = asyncio.current_task()
+        assert current is not None
+        current.cancel()
+        await asyncio.sleep(0)
+
+    assert (await run(items(cancel))).errors == [{"item_0": "the work was cancelled"}]
 
 
 async def test_a_handler_that_asks_for_the_context_gets_it() -> None:
