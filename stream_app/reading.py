@@ -6,13 +6,12 @@ import msgspec
 from pydantic import BaseModel, ValidationError
 
 from callstream.contract.dead_letters import Reason
-from callstream.contract.items import check_density, check_item_count
+from callstream.contract.items import check_density
 from callstream.contract.messages import CallbackUrl
-from callstream.contract.raw_json import without_collection
 from callstream.contract.records import Record
 from callstream.contract.sizes import cut
 from callstream.contract.validation import first_errors
-from callstream.tasks.outcome import failure
+from callstream.tasks.requests import read_request
 
 MessageT = TypeVar("MessageT", bound=BaseModel)
 _SHOWN = 5  # validation errors named in a dead letter
@@ -70,14 +69,9 @@ def read(record: Record, model: type[MessageT], limit: int, item_limit: int) -> 
     if len(record.value) > limit:
         raise UnreadableError(Reason.TOO_LARGE, f"the value has {len(record.value)} bytes; {limit} are allowed")
     try:
-        check_density(record.value)
-        check_item_count(record.value, item_limit)
-        with without_collection():
-            return model.model_validate_json(record.value)
+        return read_request(model, record.value, item_limit)
     except ValidationError as error:
         text = _told(error)
-    except BaseException as error:  # noqa: BLE001 - whatever a validator of its model raises is this record's
-        text = failure(error).text
     raise UnreadableError(Reason.UNREADABLE, text)  # not from the error, which holds on to all that is wrong
 
 

@@ -8,11 +8,14 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import psutil
 import pytest
+from pydantic import model_validator
 
-from callstream.tasks import Task, load_tasks
+from callstream.tasks import Item, Task, load_tasks
+from callstream.tasks import task as a_task
 from gateway.problems import ProblemError, ValidationProblem
 from gateway.validation import LARGE, Validator
 from tests.support.waiting import eventually
@@ -66,6 +69,27 @@ async def test_a_large_body_has_the_errors_that_a_small_one_has(validator: Valid
     assert told[0] == told[1]
     assert told[2] == told[3]
     assert len(processes()) == 1
+
+
+class FragileItem(Item):
+    @model_validator(mode="after")
+    def fail(self) -> NoReturn:
+        raise SystemExit(self.name)
+
+
+@a_task("fragile", path="/v1/fragile")
+def fragile(_: FragileItem) -> None:
+    """Never run."""
+
+
+async def test_whatever_a_validator_raises_is_an_error_of_its_body_alone(validator: Validator) -> None:
+    body = json.dumps({**VALID, "message": [{"name": "a"}]}).encode()
+    for _ in range(2):
+        bodies = (validator.validate(fragile, body, CLIENT, by()) for _ in range(50))  # some in this turn, some later
+        for found in await asyncio.gather(*bodies, return_exceptions=True):
+            assert isinstance(found, ValidationProblem)
+            (error,) = json.loads(found.body)["detail"]
+            assert (error["type"], error["msg"]) == ("validator_failed", "SystemExit: a")
 
 
 async def test_a_process_that_dies_is_a_503_and_is_replaced(validator: Validator, task: Task) -> None:

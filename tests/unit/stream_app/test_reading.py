@@ -109,7 +109,7 @@ FAILING: dict[str, BaseException] = {"bug": KeyError("num_3"), "exit": SystemExi
 
 @pytest.mark.parametrize(("name", "text"), [("bug", "KeyError: 'num_3'"), ("exit", "SystemExit: 3")])
 def test_whatever_a_validator_raises_is_its_records(name: str, text: str) -> None:
-    assert reason(REQUEST | {"message": [{"name": name}]}, Fragile) == (Reason.UNREADABLE, text)
+    assert reason(REQUEST | {"message": [{"name": name}]}, Fragile) == (Reason.UNREADABLE, f"value: {text}")
 
 
 def test_an_address_is_found_beside_what_pydantic_alone_reads() -> None:
