@@ -54,6 +54,7 @@ class Place:
         "answered",
         "cut",
         "cut_before",
+        "due",
         "host",
         "left",
         "line",
@@ -73,6 +74,7 @@ class Place:
         self.turned_back = False  # from an address
         self.cut: Callable[[], None] | None = None
         self.alarm: asyncio.TimerHandle | None = None
+        self.due = 0.0  # when it rings, in the loop's time: of what is due at once uvloop's handle does not tell
         self.left: float | None = None  # seconds until it rings, while it is stopped
         self.uncounted: list[Tie] = []
         self.learn()
@@ -130,7 +132,7 @@ class Places:
     def pause(self, place: Place) -> None:
         """Stop the clock of a place, while it is we who keep its host waiting."""
         if place.alarm is not None:
-            place.left = place.alarm.when() - asyncio.get_running_loop().time()
+            place.left = place.due - asyncio.get_running_loop().time()
             place.alarm.cancel()
             place.alarm = None
 
@@ -203,8 +205,8 @@ class Places:
             queue.line_up(tie)
 
     def _arm(self, place: Place, seconds: float) -> None:
-        due = asyncio.get_running_loop().time() + seconds
-        place.alarm = asyncio.get_running_loop().call_at(due, self._ring, place, due)
+        place.due = asyncio.get_running_loop().time() + seconds
+        place.alarm = asyncio.get_running_loop().call_at(place.due, self._ring, place, place.due)
 
     def _ring(self, place: Place, due: float) -> None:
         """Count a place that is held for longer than its pace as a slower one's, or end what holds it.

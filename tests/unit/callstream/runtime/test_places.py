@@ -12,6 +12,7 @@ from unittest.mock import patch
 
 import httpx
 import pytest
+import uvloop
 
 from callstream.runtime.egress import AddressTakenError, dialled
 from callstream.runtime.http import SharedTransport
@@ -241,6 +242,18 @@ async def test_a_hosts_time_goes_on_when_its_answers_reader_wants_more() -> None
     places.pause(place)
     places.resume(place)
     assert place.alarm is None, "who reads on in what is closed sets it going no more"
+
+
+def test_a_clock_that_is_to_ring_at_once_can_be_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("callstream.runtime.places.QUICK", 0.0001)
+
+    async def stop() -> float | None:
+        places = Places(8)
+        places.pause(place := await places.take("a.example"))
+        return place.left
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(stop()) is not None
 
 
 @in_virtual_time
