@@ -66,7 +66,8 @@ def run_to_the_end(process: str, drain: timedelta, main: Callable[[Ending], Awai
     exit_code = 1
     watchdog = Watchdog(process, drain.total_seconds() + PROCESS_MARGIN)
     try:
-        exit_code = asyncio.new_event_loop().run_until_complete(_exit_code(process, watchdog, main))
+        loop = asyncio.new_event_loop()
+        exit_code = _run(loop, loop.create_task(_exit_code(process, watchdog, main)))
     except BaseException as error:
         watchdog.arm()
         log.exception("process.failed", process=process, error=repr(error))
@@ -74,6 +75,20 @@ def run_to_the_end(process: str, drain: timedelta, main: Callable[[Ending], Awai
         # Neither the loop is closed nor threads are joined: what is ours is closed by now, and what is left is Faust's,
         # which waits for ever for a broker that is gone. Standard error has no buffer that could hold something back.
         os._exit(exit_code)
+
+
+def _run(loop: asyncio.AbstractEventLoop, main: asyncio.Task[int]) -> int:
+    """Run the loop until `main` is done, whatever a task of a handler raises.
+
+    SystemExit and KeyboardInterrupt asyncio also throws through the loop, beside giving them to who awaits the task.
+    """
+    while True:
+        try:
+            return loop.run_until_complete(main)
+        except (SystemExit, KeyboardInterrupt) as error:
+            if main.done():
+                raise
+            log.warning("loop.goes-on", error=repr(error), exc_info=error)
 
 
 async def _exit_code(process: str, watchdog: Watchdog, main: Callable[[Ending], Awaitable[None]]) -> int:

@@ -9,6 +9,20 @@ import pytest
 
 from tests.support.endings import STEPS, cases
 
+LEAVING = """
+import asyncio
+from datetime import timedelta
+from stream_app.ending import Ending, run_to_the_end
+
+async def leave() -> None:
+    raise SystemExit(3)
+
+async def main(_: Ending) -> None:
+    print("went on", *await asyncio.gather(asyncio.create_task(leave()), return_exceptions=True), flush=True)
+
+run_to_the_end("tasks", timedelta(seconds=1), main)
+"""
+
 
 class Outcome(NamedTuple):
     exit_code: int | None  # None: it was still there
@@ -41,3 +55,8 @@ def test_what_is_stuck_is_told_with_its_place(outcomes: dict[str, Outcome]) -> N
     line = json.loads(outcomes["block/app.stop/failure"].log.splitlines()[-1])
     assert line["event"] == "process.stuck"
     assert line["at"].endswith("in _block")
+
+
+def test_a_task_that_raises_systemexit_has_ended_itself_alone() -> None:
+    run = subprocess.run([sys.executable, "-c", LEAVING], capture_output=True, text=True, timeout=60, check=False)
+    assert (run.returncode, "went on 3" in run.stdout) == (0, True), run
