@@ -7,11 +7,11 @@ from typing import Generic, TypeVar, overload
 
 import msgspec
 import pydantic_core
-from pydantic import ValidationError
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic_core import PydanticCustomError
 
 from callstream.contract.messages import Item, TaskRequest
 from callstream.contract.raw_json import without_collection, without_strings
+from callstream.contract.validation import request_error
 
 ItemT = TypeVar("ItemT", bound=Item)
 
@@ -32,13 +32,8 @@ def check_density(body: bytes) -> None:
     """
     most = max(_ANY, len(body) // 3)
     if _opened(body) > most and (found := _opened(without_strings(body))) > most:
-        kind = PydanticCustomError(
-            "too_dense",
-            "Value should have at most {most} arrays and objects, a third of its bytes, and not {found}",
-            {"most": most, "found": found},
-        )
-        problem = InitErrorDetails(type=kind, loc=(), input={})
-        raise ValidationError.from_exception_data("TaskRequest", [problem], "json")
+        text = "Value should have at most {most} arrays and objects, a third of its bytes, and not {found}"
+        raise request_error(PydanticCustomError("too_dense", text, {"most": most, "found": found}))
 
 
 def _opened(body: bytes) -> int:
@@ -53,9 +48,7 @@ def check_item_count(body: bytes, limit: int) -> None:
     """
     found = len(_items(body))
     if found > limit:
-        context = {"field_type": "List", "max_length": limit, "actual_length": found}
-        problem = InitErrorDetails(type="too_long", loc=("message",), input={}, ctx=context)
-        raise ValidationError.from_exception_data("TaskRequest", [problem], "json")
+        raise request_error("too_long", "message", field_type="List", max_length=limit, actual_length=found)
 
 
 class PackedItems(Sequence[ItemT], Generic[ItemT]):

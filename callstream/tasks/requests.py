@@ -4,10 +4,11 @@ from typing import TypeVar
 
 import structlog
 from pydantic import BaseModel, ValidationError
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic_core import PydanticCustomError
 
 from callstream.contract.items import check_density, check_item_count
 from callstream.contract.raw_json import without_collection
+from callstream.contract.validation import request_error
 from callstream.tasks.outcome import failure
 
 RequestT = TypeVar("RequestT", bound=BaseModel)
@@ -32,6 +33,4 @@ def read_request(model: type[RequestT], body: bytes, item_limit: int) -> Request
     except BaseException as error:  # SystemExit included, which would end the process
         log.error("validator.failed", model=model.__name__, exc_info=error)  # noqa: TRY400 - whichever it is
         text = failure(error).text
-    kind = PydanticCustomError("validator_failed", "{text}", {"text": text})
-    problem = InitErrorDetails(type=kind, loc=(), input={})
-    raise ValidationError.from_exception_data(model.__name__, [problem], "json")
+    raise request_error(PydanticCustomError("validator_failed", "{text}", {"text": text}))
