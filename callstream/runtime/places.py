@@ -144,7 +144,8 @@ class Places:
         if left > 0:
             self._arm(place, left)
         else:  # not in the loop's next turn, before which the next piece may come
-            self._ring(place, asyncio.get_running_loop().time())
+            place.due = asyncio.get_running_loop().time()
+            self._ring(place)
 
     def dials(self, place: Place, address: str) -> bool:
         """Return whether `address` may be dialled; if not, the host waits behind those at it from then on."""
@@ -206,15 +207,15 @@ class Places:
 
     def _arm(self, place: Place, seconds: float) -> None:
         place.due = asyncio.get_running_loop().time() + seconds
-        place.alarm = asyncio.get_running_loop().call_at(place.due, self._ring, place, place.due)
+        place.alarm = asyncio.get_running_loop().call_at(place.due, self._ring, place)
 
-    def _ring(self, place: Place, due: float) -> None:
+    def _ring(self, place: Place) -> None:
         """Count a place that is held for longer than its pace as a slower one's, or end what holds it.
 
         Else those that hang would fill what is for others.
         """
         place.alarm = None
-        if asyncio.get_running_loop().time() - due > _LATE:  # it was we who were held up: it may be over by now
+        if asyncio.get_running_loop().time() - place.due > _LATE:  # it was we who were held up: it may be over by now
             self._arm(place, QUICK)
             return
         if place.shown is Pace.QUICK:
