@@ -14,7 +14,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from callstream.contract.raw_json import RawJson
-from callstream.tasks.outcome import Failed, failure, json_outcome
+from callstream.tasks.outcome import Failed, as_json, failure, json_outcome
 from callstream.tasks.registry import Handler, Task
 
 DONE, FAILED = b"+", b"-"
@@ -55,10 +55,7 @@ def _answer(reference: str, pickled: bytes | None) -> RawJson | Failed:
         item = None if pickled is None else pickle.loads(pickled)  # noqa: S301 - the parent's
     except BaseException as error:  # noqa: BLE001 - whatever a module or a model raises is told
         return failure(error)
-    if item is None:
-        return RawJson(b"null")
-    outcome = json_outcome(handler, item)
-    return outcome if isinstance(outcome, RawJson | Failed) else failure(TypeError("nobody awaits what it returned"))
+    return RawJson(b"null") if item is None else as_json(json_outcome(handler, item))
 
 
 def _handler(reference: str) -> Handler:
